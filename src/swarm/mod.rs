@@ -4,10 +4,12 @@
 //! one type of a batch. `life` (pure) tells it what is next; `observer` lists the swarm for all of them. What an engine is
 //! told of a service is in [`spec`], what is read of its listings in `listing`. [`image`] makes what its machines run.
 
+pub mod about;
 mod client;
 pub mod image;
 pub mod known;
 mod labels;
+mod leftovers;
 mod life;
 mod listing;
 mod logs;
@@ -20,4 +22,4 @@ pub mod spec;
 #[allow(clippy::module_inception)]
 pub mod swarm;
 
-pub use client::EngineError;
+pub use client::{Client, EngineError};

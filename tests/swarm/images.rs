@@ -50,7 +50,7 @@ impl Handler<Append> for NoLog {
 }
 
 /// A release as a deploy leaves it, and of what its image is made.
-fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
+pub(super) fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
     let root = data_dir.join("apps").join(app);
     let (checkout, venv) = (root.join(format!("releases/{code}")), root.join("venvs/1"));
     for directory in [&checkout, &venv, &root.join("tmp")] {
@@ -90,7 +90,7 @@ fn python() -> Package {
 }
 
 /// Makes an image of each.
-fn prepare(data_dir: &Path, origin: Origin, wishes: &[&Wish]) -> Vec<Image> {
+pub(super) fn prepare(data_dir: &Path, origin: Origin, wishes: &[&Wish]) -> Vec<Image> {
     kept_base::give(data_dir);
     let images = Images::open(data_dir, origin).unwrap();
     let made = actix_rt::System::new().block_on(async {
@@ -110,7 +110,7 @@ fn log() -> InstallLog {
     InstallLog::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]))
 }
 
-fn here(host: &str) -> Origin {
+pub(super) fn here(host: &str) -> Origin {
     Origin::Here(Some(host.to_owned()))
 }
 

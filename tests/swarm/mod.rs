@@ -1,5 +1,7 @@
 //! The second engine: real engines of Debian's docker.io as one swarm.
 
+mod demo;
+mod doctor;
 mod echo;
 pub(crate) mod engines;
 mod failures;

@@ -147,6 +147,36 @@ impl Bases {
         Ok(bases)
     }
 
+    /// Takes over the young ones of another server, whose directory is `from`. Blocks.
+    ///
+    /// # Errors
+    /// A file cannot be copied.
+    pub fn take_over(from: &Path, to: &Path) -> io::Result<usize> {
+        let own = Self::open(to)?;
+        let (theirs, blobs) = (from.join("bases"), Blobs::open(to.join("blobs"))?);
+        let entries = std::fs::read_dir(theirs).into_iter().flatten();
+        let mut taken = 0;
+        for entry in entries.flatten() {
+            let Some(base) = read(&entry.path()).filter(|base| base.is_fresh(Timestamp::now()))
+            else {
+                continue;
+            };
+            let blob = from.join("blobs").join(base.layer.digest.hex());
+            let Ok(mut content) = regular::open(&blob) else {
+                continue;
+            };
+            let mut writer = blobs.write()?;
+            io::copy(&mut content, &mut writer)?;
+            // The other server may be removing it.
+            if writer.store()?.0 == base.layer.digest {
+                let record = own.records.join(entry.file_name());
+                durable::replace(&record, &serde_json::to_vec_pretty(&base)?, 0o600)?;
+                taken += 1;
+            }
+        }
+        Ok(taken)
+    }
+
     /// The layers of all of them that are young, so that the next image may want them. Blocks.
     #[must_use]
     pub fn layers(&self) -> Vec<Digest> {
@@ -360,6 +390,35 @@ mod tests {
         let day = jiff::SignedDuration::from_hours(24);
         assert!(base.is_fresh(Timestamp::UNIX_EPOCH + day * 6));
         assert!(!base.is_fresh(Timestamp::UNIX_EPOCH + day * 7));
+    }
+
+    #[test]
+    fn young_ones_of_another_server_are_taken_over_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let (from, to) = (home.path().join("from"), home.path().join("to"));
+        let theirs = Bases::open(&from).unwrap();
+        let blobs = Blobs::open(from.join("blobs")).unwrap();
+        let young = Base::bare(&blobs).unwrap();
+        let old = Base {
+            made: Timestamp::UNIX_EPOCH,
+            ..young.clone()
+        };
+        let lost = Base {
+            layer: Layer {
+                digest: Digest::of(b"lost"),
+                ..young.layer.clone()
+            },
+            ..young.clone()
+        };
+        for (name, base) in [("young", &young), ("old", &old), ("lost", &lost)] {
+            let record = theirs.records.join(format!("{name}.json"));
+            std::fs::write(record, serde_json::to_vec(base).unwrap()).unwrap();
+        }
+        assert_eq!(Bases::take_over(&from, &to).unwrap(), 1);
+        assert_eq!(read(&to.join("bases/young.json")), Some(young.clone()));
+        let taken = Blobs::open(to.join("blobs")).unwrap();
+        assert!(taken.has(&young.layer.digest));
+        assert_eq!(Bases::take_over(&home.path().join("none"), &to).unwrap(), 0);
     }
 
     #[test]
