@@ -2,7 +2,7 @@
 
 use super::error::SettingsError;
 use super::raw::RawSwarm;
-use super::swarm_value::RegistryUrl;
+use super::swarm_value::{BaseImageValue, RegistryUrl};
 use crate::document::drain;
 use crate::regular;
 use crate::swarm::image::Origin;
@@ -19,6 +19,7 @@ pub(super) fn resolve(
         let others = [
             ("registry", raw.registry.is_some()),
             ("registry_ca", raw.registry_ca.is_some()),
+            ("base_image", raw.base_image.is_some()),
             ("constraints", raw.constraints.is_some()),
         ];
         let other = others.iter().find(|(_, is_there)| *is_there);
@@ -35,10 +36,15 @@ pub(super) fn resolve(
         (None, Some(_)) => return Err(SettingsError::NoRegistry),
         (None, None) => Origin::Here(reached.and_then(Reached::host)),
     };
+    let base_image = raw.base_image.map(|BaseImageValue(image)| match &images {
+        Origin::Registry(registry) => registry.lend(image),
+        Origin::Here(_) => image,
+    });
     let constraints = raw.constraints.unwrap_or_default().into_iter();
     Ok(Some(SwarmSettings {
         socket: socket.0,
         images,
+        base_image,
         registry_ca: raw.registry_ca,
         constraints: constraints.map(|one| one.0).collect(),
     }))
@@ -48,6 +54,7 @@ pub(super) fn resolve(
 pub(super) fn read_ca(swarm: &mut Option<SwarmSettings>) -> Result<(), SettingsError> {
     let Some(SwarmSettings {
         images: Origin::Registry(registry),
+        base_image,
         registry_ca: Some(file),
         ..
     }) = swarm
@@ -62,6 +69,7 @@ pub(super) fn read_ca(swarm: &mut Option<SwarmSettings>) -> Result<(), SettingsE
         detail,
     })?;
     *registry = registry.clone().believed_by(pem);
+    *base_image = base_image.take().map(|image| registry.lend(image));
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::document::target_url::{Credentials, TargetUrl};
+use crate::swarm::image::base_image::BaseImage;
 
 use super::value::{ValueError, deserialize_from_text};
 
@@ -11,6 +12,7 @@ deserialize_from_text! {
     EngineSocket;
     RegistryUrl;
     Constraint;
+    BaseImageValue;
 }
 
 /// Where the API of an engine is.
@@ -52,6 +54,23 @@ impl FromStr for RegistryUrl {
                 "that is no URL of a registry: {example}"
             ))),
         }
+    }
+}
+
+/// What images are built on.
+#[derive(Clone, Debug)]
+pub struct BaseImageValue(pub BaseImage);
+
+impl FromStr for BaseImageValue {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let read = BaseImage::parse(text);
+        read.map(Self).map_err(|why| {
+            ValueError(format!(
+                "the base image {why}: write \"HOST/NAME:TAG\", or https://USER:PASSWORD@HOST/NAME:TAG"
+            ))
+        })
     }
 }
 

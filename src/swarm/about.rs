@@ -235,7 +235,7 @@ mod tests {
         let listener = UnixListener::bind(&socket).unwrap();
         assert_eq!(knock(&socket), Ok(()));
         if !rustix::process::geteuid().is_root() {
-            std::fs::set_permissions(&socket, Permissions::from_mode(0)).unwrap();
+            std::fs::set_permissions(&socket, Permissions::from_mode(0o0)).unwrap();
             assert!(told().contains("group docker"), "{}", told());
             std::fs::set_permissions(&socket, Permissions::from_mode(0o600)).unwrap();
         }

@@ -1,5 +1,6 @@
 //! The second engine: real engines of Debian's docker.io as one swarm.
 
+mod base_image;
 mod demo;
 mod doctor;
 mod echo;

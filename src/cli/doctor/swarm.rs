@@ -45,8 +45,10 @@ pub fn checks(settings: &Settings) -> Vec<Finding> {
         }
     };
     found.push(images(swarm, nodes, &fetched(swarm)));
-    let version = bounded::output("mmdebstrap", &["--version"]);
-    found.push(mmdebstrap(version.as_deref()));
+    if swarm.base_image.is_none() {
+        let version = bounded::output("mmdebstrap", &["--version"]);
+        found.push(mmdebstrap(version.as_deref()));
+    }
     found
 }
 
@@ -271,6 +273,7 @@ mod tests {
         SwarmSettings {
             socket: "/run/docker.sock".into(),
             images,
+            base_image: None,
             registry_ca: None,
             constraints: Vec::new(),
         }

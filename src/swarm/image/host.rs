@@ -20,8 +20,10 @@ impl Reached<'_> {
     /// without dots for a part of a path at Docker's hub.
     #[must_use]
     pub fn host(self) -> Option<String> {
-        let tls = self.tls_listen.first().map(SocketAddr::port);
-        let plain = self.listen.first();
+        // References outlive a server that listens on some port that is free.
+        let is_known = |listener: &&SocketAddr| listener.port() != 0;
+        let tls = self.tls_listen.iter().find(is_known).map(SocketAddr::port);
+        let plain = self.listen.iter().find(is_known);
         match (self.api_hosts.first(), tls.or(plain.map(SocketAddr::port))) {
             (Some(name), Some(port)) => Some(format!("{name}:{port}")),
             (None, Some(_)) => plain.map(own),
@@ -79,5 +81,7 @@ mod tests {
         );
         assert_eq!(host(&[], &["[::]:443"], &[]), None);
         assert_eq!(host(&["a.b"], &[], &[]), None);
+        assert_eq!(host(&["a.b"], &[], &["10.0.0.1:0"]), None);
+        assert_eq!(host(&[], &[], &["10.0.0.1:0"]), None);
     }
 }

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE;
 use serde_json::json;
 
+use super::base_image::BaseImage;
 use super::blobs::Blobs;
 use super::digest::Digest;
 use super::manifest::MANIFEST;
@@ -38,6 +39,12 @@ impl Registry {
             ca: Some(ca),
             ..self
         }
+    }
+
+    /// An image that is fetched with what this registry wants, if it is there and has no password of its own.
+    #[must_use]
+    pub fn lend(&self, image: BaseImage) -> BaseImage {
+        image.beside(&self.url, self.ca.clone())
     }
 
     /// The repository of `app`, as references have it.
