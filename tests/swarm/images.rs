@@ -280,12 +280,17 @@ pub(super) struct OwnRegistry(Child);
 impl OwnRegistry {
     /// With a user `me` whose password is `sesame`.
     pub(super) fn start(directory: &Path, address: &str) -> Self {
+        Self::start_with(directory, address, "")
+    }
+
+    /// As [`Self::start`]; `http`: more of its configuration, `, name: value`.
+    pub(super) fn start_with(directory: &Path, address: &str, http: &str) -> Self {
         let hash = bcrypt::hash("sesame", 4).unwrap();
         fs::write(directory.join("htpasswd"), format!("me:{hash}\n")).unwrap();
         let at = directory.display();
         let config = format!(
             "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {at}/registry}}}}\n\
-             http: {{addr: \"{address}\"}}\nauth: {{htpasswd: {{realm: r, path: {at}/htpasswd}}}}\n"
+             http: {{addr: \"{address}\"{http}}}\nauth: {{htpasswd: {{realm: r, path: {at}/htpasswd}}}}\n"
         );
         let file = directory.join("registry.yml");
         fs::write(&file, config).unwrap();

@@ -11,3 +11,4 @@ mod fixture;
 mod images;
 pub(crate) mod kept_base;
 mod life;
+mod own_authority;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::digest::Digest;
-use super::session;
+use super::host;
 use crate::document::target_url::{Credentials, TargetUrl};
 
 /// Where references without a host lead.
@@ -67,7 +67,7 @@ impl BaseImage {
     /// In the registry of images, it is fetched with what that wants, unless it has a password of its own.
     #[must_use]
     pub fn beside(mut self, registry: &TargetUrl, ca: Option<Arc<str>>) -> Self {
-        if session::host(&self.url) != session::host(registry) {
+        if host::of(&self.url) != host::of(registry) {
             return self;
         }
         self.ca = ca;
@@ -111,7 +111,7 @@ fn url_of(before: Option<&str>, name: &str) -> String {
 impl fmt::Display for BaseImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mark = if self.version.contains(':') { '@' } else { ':' };
-        let (host, name) = (session::host(&self.url), self.name());
+        let (host, name) = (host::of(&self.url), self.name());
         write!(f, "{host}/{name}{mark}{}", self.version)
     }
 }

@@ -1,6 +1,8 @@
-//! Where the nodes of a swarm reach this server (pure).
+//! Where the nodes of a swarm reach this server, and registries (pure).
 
 use std::net::SocketAddr;
+
+use crate::document::target_url::TargetUrl;
 
 /// What the settings say of how this server is reached.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,14 @@ impl Reached<'_> {
             (_, None) => None,
         }
     }
+}
+
+/// The host and port of a registry, as references of images have them: see [`Reached::host`].
+#[must_use]
+pub fn of(registry: &TargetUrl) -> String {
+    let usual = if registry.scheme == "http" { 80 } else { 443 };
+    let port = registry.port.unwrap_or(usual);
+    format!("{}:{port}", registry.host)
 }
 
 /// An address at which this machine reaches its own listener. An engine takes no IPv6 address for a host.

@@ -2,6 +2,8 @@
 //! comes is believed by its digests alone.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use awc::http::{Method, StatusCode};
 use flate2::read::MultiGzDecoder;
@@ -57,6 +59,7 @@ pub async fn pull(
     tell: impl AsyncFn(String),
 ) -> Result<Pulled, RegistryError> {
     let mut pull = Pull {
+        unwanted: Unwanted::default(),
         session: Session::new(&image.url, image.ca.clone()).await?,
         name: image.name(),
         blobs,
@@ -92,7 +95,27 @@ pub async fn pull(
     })
 }
 
+/// Ends what reads a layer on another thread when nobody waits for it any more.
+#[derive(Clone, Default)]
+struct Unwanted(Arc<AtomicBool>);
+
+impl Unwanted {
+    fn check(&self) -> io::Result<()> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Err(io::Error::other("nobody waits for it any more")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Pull<'_> {
+    fn drop(&mut self) {
+        self.unwanted.0.store(true, Ordering::Relaxed);
+    }
+}
+
 struct Pull<'a> {
+    unwanted: Unwanted,
     session: Session,
     name: &'a str,
     blobs: &'a Blobs,
@@ -155,11 +178,11 @@ impl Pull<'_> {
     /// Reads a layer that is stored: whether its archive is what the configuration says, and what files it has, above those
     /// of the layers below.
     async fn verify(&self, layer: Layer, below: Files) -> Result<Files, RegistryError> {
-        let blobs = self.blobs.clone();
+        let (blobs, unwanted) = (self.blobs.clone(), self.unwanted.clone());
         let look = move || {
             let missing = || io::Error::from(io::ErrorKind::NotFound);
             let file = blobs.read(&layer.digest)?.ok_or_else(missing)?;
-            let (found, files) = read(file, below)?;
+            let (found, files) = read(file, below, &|| unwanted.check())?;
             Ok((found == layer.diff_id).then_some(files))
         };
         let looked = on_disk(look).await.map_err(|error| match error.kind() {
@@ -267,8 +290,13 @@ impl Files {
 }
 
 /// The digest of a layer's archive, and the files that there are once it lies above others with `files`.
-fn read(layer: impl Read, mut files: Files) -> io::Result<(Digest, Files)> {
+fn read(
+    layer: impl Read,
+    mut files: Files,
+    check: &dyn Fn() -> io::Result<()>,
+) -> io::Result<(Digest, Files)> {
     let mut reading = Reading {
+        check,
         inner: MultiGzDecoder::new(layer).take(LARGEST_ARCHIVE),
         hash: Hashing::new(io::sink()),
     };
@@ -281,14 +309,16 @@ fn read(layer: impl Read, mut files: Files) -> io::Result<(Digest, Files)> {
     Ok((digest, files))
 }
 
-/// Digests what is read.
-struct Reading<R> {
+/// Digests what is read, and asks before whether anybody still wants it.
+struct Reading<'a, R> {
+    check: &'a dyn Fn() -> io::Result<()>,
     inner: R,
     hash: Hashing<io::Sink>,
 }
 
-impl<R: Read> Read for Reading<R> {
+impl<R: Read> Read for Reading<'_, R> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        (self.check)()?;
         let read = self.inner.read(bytes)?;
         self.hash.write_all(&bytes[..read])?;
         Ok(read)
@@ -329,7 +359,8 @@ mod tests {
         ];
         let mut files = Files::default();
         for layer in layers {
-            let (digest, above) = read(blobs.read(&layer.digest).unwrap().unwrap(), files).unwrap();
+            let content = blobs.read(&layer.digest).unwrap().unwrap();
+            let (digest, above) = read(content, files, &|| Ok(())).unwrap();
             assert_eq!(digest, layer.diff_id);
             files = above;
         }
@@ -339,6 +370,21 @@ mod tests {
             status: Some("1".into()),
         };
         assert_eq!(files, wanted);
-        assert!(read(&b"no gzip"[..], Files::default()).is_err());
+        assert!(read(&b"no gzip"[..], Files::default(), &|| Ok(())).is_err());
+    }
+
+    #[test]
+    fn reading_a_layer_ends_when_nobody_waits_for_it() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(home.path().to_owned()).unwrap();
+        let layer = layer(&blobs, &[("/etc/passwd", "1")]);
+        let unwanted = Unwanted::default();
+        let look = |unwanted: &Unwanted| {
+            let content = blobs.read(&layer.digest).unwrap().unwrap();
+            read(content, Files::default(), &|| unwanted.check())
+        };
+        assert!(look(&unwanted).is_ok());
+        unwanted.0.store(true, Ordering::Relaxed);
+        assert!(look(&unwanted).is_err());
     }
 }

@@ -10,8 +10,9 @@ use serde_json::json;
 use super::base_image::BaseImage;
 use super::blobs::Blobs;
 use super::digest::Digest;
+use super::host;
 use super::manifest::MANIFEST;
-use super::session::{self, Answer, Content, Session};
+use super::session::{Answer, Content, Session};
 use crate::document::target_url::{Credentials, TargetUrl};
 
 pub use super::session::RegistryError;
@@ -68,7 +69,7 @@ impl Registry {
     /// `HOST:PORT`.
     #[must_use]
     pub fn host(&self) -> String {
-        session::host(&self.url)
+        host::of(&self.url)
     }
 
     /// The name of an application's repository in the registry.

@@ -18,6 +18,7 @@ use tokio::io::AsyncReadExt as _;
 use super::blobs::Blobs;
 use super::challenge::Challenge;
 use super::digest::Digest;
+use super::host;
 use crate::document::target_url::{Credentials, TargetUrl};
 use crate::outgoing::trusted;
 use crate::terminal::is_control;
@@ -80,7 +81,7 @@ impl Session {
     pub(super) async fn new(url: &TargetUrl, ca: Option<Arc<str>>) -> Result<Self, RegistryError> {
         let connector = Connector::new().timeout(CONNECT);
         let builder = awc::Client::builder().timeout(ANSWER).disable_redirects();
-        let host = host(url);
+        let host = host::of(url);
         let http = match url.scheme.as_str() {
             "http" => builder.connector(connector).finish(),
             _ => {
@@ -258,13 +259,6 @@ impl Session {
             said: format!("{} {}", answer.status(), text.trim()),
         }
     }
-}
-
-/// `HOST:PORT`. The port is always there, see [`super::host`].
-pub(super) fn host(url: &TargetUrl) -> String {
-    let usual = if url.scheme == "http" { 80 } else { 443 };
-    let port = url.port.unwrap_or(usual);
-    format!("{}:{port}", url.host)
 }
 
 /// The content of a file.
