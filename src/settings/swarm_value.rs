@@ -4,12 +4,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::document::target_url::{Credentials, TargetUrl};
+use crate::swarm::image::base_image::BaseImage;
 
 use super::value::{ValueError, deserialize_from_text};
 
 deserialize_from_text! {
     EngineSocket;
     RegistryUrl;
+    Constraint;
+    BaseImageValue;
 }
 
 /// Where the API of an engine is.
@@ -54,6 +57,58 @@ impl FromStr for RegistryUrl {
     }
 }
 
+/// What images are built on.
+#[derive(Clone, Debug)]
+pub struct BaseImageValue(pub BaseImage);
+
+impl FromStr for BaseImageValue {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let read = BaseImage::parse(text);
+        read.map(Self).map_err(|why| {
+            ValueError(format!(
+                "the base image {why}: write \"HOST/NAME:TAG\", or https://USER:PASSWORD@HOST/NAME:TAG"
+            ))
+        })
+    }
+}
+
+/// Which nodes processes may run on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constraint(pub String);
+
+impl FromStr for Constraint {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        const KEYS: [&str; 5] = [
+            "node.id",
+            "node.hostname",
+            "node.role",
+            "node.platform.os",
+            "node.platform.arch",
+        ];
+        let parts = text.split_once("==").or_else(|| text.split_once("!="));
+        let is_good = parts.is_some_and(|(key, value)| {
+            let (key, value) = (key.trim(), value.trim());
+            let label = key.strip_prefix("node.labels.");
+            let label = label.or_else(|| key.strip_prefix("engine.labels."));
+            let is_word = |c: char| c.is_ascii_alphanumeric() || "._-/:+".contains(c);
+            let is_value = !value.is_empty() && value.chars().all(|c| is_word(c) || c == ' ');
+            let is_label = label.is_some_and(|l| !l.is_empty() && l.chars().all(is_word));
+            (is_label || KEYS.contains(&key)) && is_value
+        });
+        match is_good {
+            true => Ok(Self(text.to_owned())),
+            false => Err(ValueError(format!(
+                "\"{text}\" is no constraint: write it as for docker service create, as in \"node.labels.apps==yes\", \
+                 \"node.role!=manager\" or \"node.hostname==nas\""
+            ))),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +128,28 @@ mod tests {
         ] {
             let told = bad.parse::<RegistryUrl>().unwrap_err();
             assert!(!told.0.contains("token@"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_constraint_is_one_that_a_swarm_takes() {
+        for good in [
+            "node.role!=manager",
+            "node.hostname == nas",
+            "node.labels.org.example/disk==ssd",
+            "engine.labels.os==Debian 12",
+        ] {
+            assert!(good.parse::<Constraint>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "nas",
+            "node.role=manager",
+            "node.labels.==1",
+            "node.id==",
+            "host==a",
+        ] {
+            assert!(bad.parse::<Constraint>().is_err(), "{bad}");
         }
     }
 

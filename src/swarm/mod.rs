@@ -6,11 +6,13 @@
 //! What no manager knows, containers tell among what they print ([`meter`]); what no manager does, jobs do on each machine
 //! ([`chore`]).
 
+pub mod about;
 pub mod chore;
 mod client;
 pub mod image;
 pub mod known;
 mod labels;
+mod leftovers;
 mod life;
 mod listing;
 mod logs;
@@ -24,4 +26,4 @@ pub mod spec;
 #[allow(clippy::module_inception)]
 pub mod swarm;
 
-pub use client::EngineError;
+pub use client::{Client, EngineError};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bollard::models;
 use sha2::{Digest, Sha256};
 
+use super::image::manifest::architecture;
 use super::labels;
 use super::meter::{MEASURE, Mark};
 use crate::document::config::{HealthCheck, StopPolicy, StopTo};
@@ -85,6 +86,8 @@ pub struct ServiceSpec {
     pub directory: PathBuf,
     /// Reference of the image, by digest.
     pub image: String,
+    /// Which nodes it may run on, as the settings have it.
+    pub constraints: Vec<String>,
     /// Numbers of user and group; `None`: those of the image.
     pub user: Option<(u32, u32)>,
     /// Numbers of its other groups.
@@ -141,6 +144,7 @@ impl ServiceSpec {
                 container_spec: Some(self.container()),
                 resources: Some(self.resources()),
                 restart_policy: Some(self.restart_policy()),
+                placement: Some(self.placement()),
                 ..Default::default()
             }),
             mode: Some(models::ServiceSpecMode {
@@ -272,6 +276,18 @@ impl ServiceSpec {
         }
     }
 
+    /// The image is of this machine's kind, and so are the nodes that it runs on: others would start it again and again.
+    fn placement(&self) -> models::TaskSpecPlacement {
+        models::TaskSpecPlacement {
+            constraints: Some(self.constraints.clone()),
+            platforms: Some(vec![models::Platform {
+                architecture: platform(std::env::consts::ARCH).map(str::to_owned),
+                os: Some("linux".to_owned()),
+            }]),
+            ..Default::default()
+        }
+    }
+
     fn restart_policy(&self) -> models::TaskSpecRestartPolicy {
         use models::TaskSpecRestartPolicyConditionEnum as Condition;
         models::TaskSpecRestartPolicy {
@@ -284,6 +300,12 @@ impl ServiceSpec {
             ..Default::default()
         }
     }
+}
+
+/// An architecture as swarms compare them, to which amd64 is x86_64 and arm64 is aarch64. A machine with ARM of 32 bits
+/// tells its version (`armv7l`), and nothing that is equal to it.
+fn platform(name: &str) -> Option<&str> {
+    Some(architecture(name)).filter(|name| *name != "arm")
 }
 
 /// The swarm replaces what is between double braces; these stand for themselves.
@@ -312,6 +334,7 @@ mod tests {
             command: "./web".to_owned(),
             directory: "/releases/3".into(),
             image: "host/shop@sha256:00".to_owned(),
+            constraints: vec!["node.role==worker".to_owned()],
             user: Some((1001, 1002)),
             groups: vec![],
             environment: BTreeMap::from([
@@ -344,6 +367,19 @@ mod tests {
         assert!(env.contains(&"PS=web.{{.Task.Slot}}".to_owned()), "{env:?}");
         let ports: Vec<_> = env.iter().filter(|v| v.starts_with("PORT=")).collect();
         assert_eq!(ports, ["PORT=8000"]);
+    }
+
+    #[test]
+    fn processes_run_on_nodes_of_this_machine_s_kind_and_those_that_are_wanted() {
+        let told = example().for_engine(1).task_template.unwrap();
+        let told = told.placement.unwrap();
+        assert_eq!(told.constraints.unwrap(), ["node.role==worker"]);
+        let of = &told.platforms.unwrap()[0];
+        assert_eq!(of.os.as_deref(), Some("linux"));
+        assert_eq!(of.architecture.as_deref(), platform(std::env::consts::ARCH));
+        assert_eq!(platform("x86_64"), Some("amd64"));
+        assert_eq!(platform("aarch64"), Some("arm64"));
+        assert_eq!(platform("arm"), None);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Swarm {
     pub known: Known,
     /// By which its services are told from those of another server in the same swarm.
     pub server: String,
+    /// Which nodes processes may run on.
+    pub constraints: Vec<String>,
 }
 
 impl Swarm {
@@ -52,6 +54,7 @@ impl Swarm {
             known: Known::open(directory.join("known"))?,
             client,
             server,
+            constraints: settings.constraints.clone(),
         })
     }
 

@@ -227,7 +227,8 @@ impl Engines {
         self.directory.path().join(engine.to_string())
     }
 
-    fn namespace(&self, engine: usize) -> String {
+    /// The network of an engine's machine, by the name that ip-netns(8) has for it.
+    pub(crate) fn namespace(&self, engine: usize) -> String {
         format!("psw{}-{engine}", self.network)
     }
 

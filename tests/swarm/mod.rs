@@ -1,5 +1,8 @@
 //! The second engine: real engines of Debian's docker.io as one swarm.
 
+mod base_image;
+mod demo;
+mod doctor;
 mod echo;
 pub(crate) mod engines;
 mod failures;
@@ -9,4 +12,5 @@ mod images;
 pub(crate) mod kept_base;
 mod life;
 mod measured;
+mod own_authority;
 mod volumes;

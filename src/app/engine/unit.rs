@@ -83,7 +83,7 @@ impl UnitSpec {
                 let image = of.runnable.image.clone()?;
                 let spec = ServiceSpec {
                     is_measured: true,
-                    ..service_spec(of, swarm.server.clone(), image.reference)
+                    ..service_spec(of, swarm, image.reference)
                 };
                 Some(Self::Service(Box::new(spec), image.auth, swarm.clone()))
             }
@@ -239,7 +239,7 @@ fn process_spec(of: UnitOf<'_>) -> ProcessSpec {
     }
 }
 
-fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
+fn service_spec(of: UnitOf<'_>, swarm: &Swarm, image: String) -> ServiceSpec {
     let UnitOf {
         dirs,
         runnable,
@@ -247,8 +247,10 @@ fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
         ..
     } = of;
     let (config, account) = (&runnable.config, runnable.account.as_ref());
+    let server = swarm.server.clone();
     let volume = |what: &str| Swarm::volume(&server, &config.name, what);
     ServiceSpec {
+        constraints: swarm.constraints.clone(),
         app: config.name.clone(),
         release: runnable.id(),
         commit: runnable.release.record.commit.clone(),
