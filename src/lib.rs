@@ -131,7 +131,9 @@
 //! the network, so a machine that is gone leaves the route before the swarm misses it. Labels are the identity records: a
 //! new server lists, and takes over. Where no manager answers it goes on with what was written down last
 //! ([`swarm::known`]). What tasks print comes as streams of the engine and goes to the app's Log; a note of the last line
-//! (`swarm::printed`) says where the next server reads on.
+//! (`swarm::printed`) says where the next server reads on. Among it is what no manager knows: the first process of each
+//! container tells what that uses, and whether memory ran out ([`swarm::meter`]). What no manager does, removing volumes and
+//! old images on other machines, a job does there ([`swarm::chore`]).
 //!
 //! # Images
 //!

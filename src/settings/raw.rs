@@ -10,7 +10,7 @@ use super::de::{directory, list, variables, x_app};
 use super::error::SettingsError;
 use super::reach_value::{ApiHost, ApiPlace, XApp};
 use super::receiver_value::{MailEncryption, RawDrain, RawNotify};
-use super::swarm_value::{BaseImageValue, Constraint, EngineSocket, RegistryUrl};
+use super::swarm_value::{BaseImageValue, Constraint, EngineSocket, RegistryUrl, VolumesValue};
 use super::tls_value::{CertificatePair, Challenge, Email, ExternalAccount, TlsVersion};
 use super::traces_value::{CollectorUrl, Share};
 use super::value::{Count, Listen, Network, Period, PortRange, Size, Variable};
@@ -362,6 +362,9 @@ merged! {
         #[arg(skip)]
         #[serde(deserialize_with = "list")]
         pub constraints: Option<Vec<Constraint>>,
+        // Its options may have passwords in them.
+        #[arg(skip)]
+        pub volumes: Option<VolumesValue>,
     }
 }
 

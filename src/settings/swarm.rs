@@ -2,7 +2,7 @@
 
 use super::error::SettingsError;
 use super::raw::RawSwarm;
-use super::swarm_value::{BaseImageValue, RegistryUrl};
+use super::swarm_value::{BaseImageValue, RegistryUrl, VolumesValue};
 use crate::document::drain;
 use crate::regular;
 use crate::swarm::image::Origin;
@@ -21,6 +21,7 @@ pub(super) fn resolve(
             ("registry_ca", raw.registry_ca.is_some()),
             ("base_image", raw.base_image.is_some()),
             ("constraints", raw.constraints.is_some()),
+            ("volumes", raw.volumes.is_some()),
         ];
         let other = others.iter().find(|(_, is_there)| *is_there);
         return match other {
@@ -47,6 +48,7 @@ pub(super) fn resolve(
         base_image,
         registry_ca: raw.registry_ca,
         constraints: constraints.map(|one| one.0).collect(),
+        volumes: raw.volumes.map(VolumesValue::driver),
     }))
 }
 
@@ -93,6 +95,31 @@ mod tests {
         assert!(with("registry_ca = \"/ca.pem\"").contains("and no registry"));
         assert!(with("registry_ca = \"/ca.pem\"\nregistry = \"http://r\"").contains("https"));
         assert!(resolved("").unwrap().is_none());
+    }
+
+    #[test]
+    fn volumes_have_a_driver_whose_options_nobody_sees() {
+        let with = |volumes: &str| resolved(&format!("socket = \"/s\"\nvolumes = {volumes}"));
+        let settings = with("{ driver = \"local\", options = { o = \"password=sesame\" } }");
+        let settings = settings.unwrap().unwrap();
+        let driver = settings.volumes.clone().unwrap();
+        assert_eq!(driver.name, "local");
+        assert_eq!(driver.options["o"], "password=sesame");
+        assert!(!format!("{settings:?}").contains("sesame"));
+        for wrong in [
+            "{}",
+            "\"local\"",
+            "{ driver = \"a b\" }",
+            "{ driver = \"local\", o = \"x\" }",
+        ] {
+            let text = format!("socket = \"/s\"\nvolumes = {wrong}");
+            assert!(toml::from_str::<RawSwarm>(&text).is_err(), "{wrong}");
+        }
+        let told = resolved("volumes = { driver = \"local\" }").unwrap_err();
+        assert!(
+            told.to_string().contains("has volumes and no socket"),
+            "{told}"
+        );
     }
 
     #[test]

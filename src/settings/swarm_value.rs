@@ -1,10 +1,14 @@
 //! The values of `[engine.swarm]`, valid by construction.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use serde::Deserialize;
+
 use crate::document::target_url::{Credentials, TargetUrl};
 use crate::swarm::image::base_image::BaseImage;
+use crate::swarm::settings::VolumeDriver;
 
 use super::value::{ValueError, deserialize_from_text};
 
@@ -13,6 +17,7 @@ deserialize_from_text! {
     RegistryUrl;
     Constraint;
     BaseImageValue;
+    DriverName;
 }
 
 /// Where the API of an engine is.
@@ -54,6 +59,53 @@ impl FromStr for RegistryUrl {
                 "that is no URL of a registry: {example}"
             ))),
         }
+    }
+}
+
+/// The name of a driver of volumes: `local`, or that of a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriverName(pub String);
+
+impl FromStr for DriverName {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "._-/:".contains(c);
+        let is_good = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        match is_good && text.len() <= 255 && text.chars().all(is_part) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(ValueError(format!(
+                "\"{text}\" is no driver of volumes: write its name as \"docker plugin ls\" has it on each node, or \"local\""
+            ))),
+        }
+    }
+}
+
+/// Who makes volumes.
+#[derive(Clone, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table, as in { driver = \"local\", options = { type = \"nfs\" } }"
+)]
+pub struct VolumesValue {
+    pub driver: DriverName,
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+impl VolumesValue {
+    #[must_use]
+    pub fn driver(self) -> VolumeDriver {
+        VolumeDriver {
+            name: self.driver.0,
+            options: self.options,
+        }
+    }
+}
+
+impl std::fmt::Debug for VolumesValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.clone().driver().fmt(f)
     }
 }
 

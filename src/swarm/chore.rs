@@ -133,6 +133,15 @@ impl Chore {
     }
 }
 
+/// Whether the image may run on a node. One of another kind has had no process of ours.
+fn is_of_our_kind(node: &models::Node) -> bool {
+    let platform = node.description.as_ref().and_then(|d| d.platform.as_ref());
+    let kind = platform.and_then(|platform| platform.architecture.as_deref());
+    // A machine with ARM of 32 bits tells its version.
+    let own = std::env::consts::ARCH;
+    kind.is_none_or(|kind| kind == own || own == "arm" && kind.starts_with("arm"))
+}
+
 /// How far the nodes are (pure): `None` for one that is still at it, else why it has not done its part, if it has not.
 fn progress(
     nodes: &[models::Node],
@@ -157,7 +166,8 @@ fn progress(
         };
         (name, status)
     };
-    nodes.iter().map(of).collect()
+    let nodes = nodes.iter().filter(|node| is_of_our_kind(node));
+    nodes.map(of).collect()
 }
 
 fn outcome(task: &models::Task) -> Option<Result<(), String>> {
@@ -264,7 +274,13 @@ mod tests {
         use models::{NodeState, TaskState};
         let nodes = ["a", "b", "c", "d"].map(|name| node(name, NodeState::READY));
         let down = node("e", NodeState::DOWN);
-        let nodes = [&nodes[..], &[down]].concat();
+        let mut strange = node("f", NodeState::READY);
+        let platform = models::Platform {
+            architecture: Some("s390".to_owned()),
+            ..Default::default()
+        };
+        strange.description.as_mut().unwrap().platform = Some(platform);
+        let nodes = [&nodes[..], &[down, strange]].concat();
         let tasks = [
             task("a", TaskState::COMPLETE, 0),
             task("b", TaskState::FAILED, IN_USE),
@@ -275,6 +291,7 @@ mod tests {
         assert_eq!(told["b"], Some(Err("something still uses them".to_owned())));
         assert_eq!((&told["c"], &told["d"]), (&None, &None));
         assert_eq!(told["e"], Some(Err("it is down".to_owned())));
+        assert!(!told.contains_key("f"));
     }
 
     #[test]

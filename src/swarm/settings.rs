@@ -1,5 +1,7 @@
 //! What the server's settings say of the swarm (pure).
 
+use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 
 use super::image::Origin;
@@ -18,4 +20,24 @@ pub struct SwarmSettings {
     pub registry_ca: Option<PathBuf>,
     /// Which nodes processes may run on, as `docker service create --constraint` has it.
     pub constraints: Vec<String>,
+    /// Who makes the volumes of applications; `None`: each node itself, on its disk.
+    pub volumes: Option<VolumeDriver>,
+}
+
+/// What makes volumes, as `docker volume create` has it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VolumeDriver {
+    pub name: String,
+    /// They may have passwords in them.
+    pub options: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for VolumeDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options: Vec<_> = self.options.keys().collect();
+        f.debug_struct("VolumeDriver")
+            .field("name", &self.name)
+            .field("options", &options)
+            .finish_non_exhaustive()
+    }
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::image::manifest::architecture;
 use super::labels;
 use super::meter::{MEASURE, Mark};
+use super::settings::VolumeDriver;
 use crate::document::config::{HealthCheck, StopPolicy, StopTo};
 use crate::document::limits::Limits;
 use crate::document::name::AppName;
@@ -88,6 +89,8 @@ pub struct ServiceSpec {
     pub image: String,
     /// Which nodes it may run on, as the settings have it.
     pub constraints: Vec<String>,
+    /// Who makes its volumes, if not each node itself.
+    pub volume_driver: Option<VolumeDriver>,
     /// Numbers of user and group; `None`: those of the image.
     pub user: Option<(u32, u32)>,
     /// Numbers of its other groups.
@@ -245,6 +248,7 @@ impl ServiceSpec {
             target: Some(place.to_string_lossy().into_owned()),
             source: Some(name.clone()),
             typ: Some(models::MountType::VOLUME),
+            volume_options: self.volume_options(),
             ..Default::default()
         });
         let temporary = self.temporary.iter().map(|place| models::Mount {
@@ -257,6 +261,17 @@ impl ServiceSpec {
             ..Default::default()
         });
         volumes.chain(temporary).collect()
+    }
+
+    fn volume_options(&self) -> Option<models::MountVolumeOptions> {
+        let VolumeDriver { name, options } = self.volume_driver.clone()?;
+        Some(models::MountVolumeOptions {
+            driver_config: Some(models::MountVolumeOptionsDriverConfig {
+                name: Some(name),
+                options: Some(options.into_iter().collect()),
+            }),
+            ..Default::default()
+        })
     }
 
     fn resources(&self) -> models::TaskSpecResources {
@@ -335,6 +350,7 @@ mod tests {
             directory: "/releases/3".into(),
             image: "host/shop@sha256:00".to_owned(),
             constraints: vec!["node.role==worker".to_owned()],
+            volume_driver: None,
             user: Some((1001, 1002)),
             groups: vec![],
             environment: BTreeMap::from([

@@ -14,7 +14,7 @@ use super::listing::Service;
 use super::meter::Meters;
 use super::observer::Observer;
 use super::printed::Notes;
-use super::settings::SwarmSettings;
+use super::settings::{SwarmSettings, VolumeDriver};
 use crate::durable;
 
 /// How often a removal is tried, and how long is waited in between.
@@ -36,6 +36,8 @@ pub struct Swarm {
     pub server: String,
     /// Which nodes processes may run on.
     pub constraints: Vec<String>,
+    /// Who makes volumes, if not each node itself.
+    pub volumes: Option<VolumeDriver>,
 }
 
 impl Swarm {
@@ -55,6 +57,7 @@ impl Swarm {
             client,
             server,
             constraints: settings.constraints.clone(),
+            volumes: settings.volumes.clone(),
         })
     }
 

@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::echo::{LONG, app, done, ready, repo, server};
+use super::echo::{LONG, app, done, ready, repo, server, server_with};
 use super::engines::Engines;
 use super::kept_base;
 use crate::support::fixture::with;
 use crate::support::server::Server;
+use crate::support::setup::Setup;
 use crate::support::wait::eventually;
 
 fn volumes(engines: &Engines, engine: usize) -> Vec<String> {
@@ -78,4 +79,36 @@ fn volumes_go_with_their_application_on_all_nodes_and_images_with_their_releases
         assert_eq!(volumes(&engines, engine), ["procserver-other"]);
     }
     assert_eq!(engines.docker(1, &["service", "ls", "--quiet"]), "");
+}
+
+#[test]
+fn volumes_are_made_by_the_driver_of_the_settings() {
+    let Some(engines) = Engines::start(1, "volumes of a swarm have a driver") else {
+        return;
+    };
+    let settings = "[engine.swarm]\nvolumes = { driver = \"local\", options = { type = \"tmpfs\", device = \"tmpfs\" } }\n";
+    let server = server_with(&engines, Setup::new().with_settings(settings));
+    let repo = repo("1");
+    done(&server, "POST", "/applications", Some(&app(&repo)));
+    kept_base::keep(server.directory());
+    ready(&server, &["web.1", "web.2"]);
+    let made = volumes(&engines, 1);
+    assert_eq!(made.len(), 2, "{made:?}");
+    for volume in &made {
+        let options = [
+            "volume",
+            "inspect",
+            "--format",
+            "{{.Driver}} {{.Options.type}}",
+            volume,
+        ];
+        assert_eq!(engines.docker(1, &options), "local tmpfs");
+    }
+    let written = server
+        .visit("/echo/write?file=$STORAGE_DIR/a")
+        .expect(200)
+        .json();
+    assert_eq!(written, json!({ "error": null }));
+    remove(&server, "");
+    assert_eq!(volumes(&engines, 1), [""; 0]);
 }

@@ -251,6 +251,7 @@ fn service_spec(of: UnitOf<'_>, swarm: &Swarm, image: String) -> ServiceSpec {
     let volume = |what: &str| Swarm::volume(&server, &config.name, what);
     ServiceSpec {
         constraints: swarm.constraints.clone(),
+        volume_driver: swarm.volumes.clone(),
         app: config.name.clone(),
         release: runnable.id(),
         commit: runnable.release.record.commit.clone(),

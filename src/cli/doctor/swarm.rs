@@ -276,6 +276,7 @@ mod tests {
             base_image: None,
             registry_ca: None,
             constraints: Vec::new(),
+            volumes: None,
         }
     }
 
