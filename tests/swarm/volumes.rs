@@ -112,3 +112,20 @@ fn volumes_are_made_by_the_driver_of_the_settings() {
     remove(&server, "");
     assert_eq!(volumes(&engines, 1), [""; 0]);
 }
+
+#[test]
+fn a_node_that_is_down_keeps_no_application_from_going_and_is_named() {
+    let Some(mut engines) = Engines::start(2, "a node with volumes is down") else {
+        return;
+    };
+    let server = server(&engines);
+    let repo = repo("1");
+    done(&server, "POST", "/applications", Some(&app(&repo)));
+    kept_base::keep(server.directory());
+    ready(&server, &["web.1", "web.2"]);
+    engines.kill(2);
+    remove(&server, "");
+    assert_eq!(volumes(&engines, 1), [""; 0]);
+    let told = "its volumes may be left on node node2: it is down; \"docker volume rm procserver-";
+    assert!(server.log().contains(told), "{}", server.log());
+}
