@@ -131,13 +131,15 @@
 //! the network, so a machine that is gone leaves the route before the swarm misses it. Labels are the identity records: a
 //! new server lists, and takes over. Where no manager answers it goes on with what was written down last
 //! ([`swarm::known`]). What tasks print comes as streams of the engine and goes to the app's Log; a note of the last line
-//! (`swarm::printed`) says where the next server reads on.
+//! (`swarm::printed`) says where the next server reads on. Among it is what no manager knows: the first process of each
+//! container tells what that uses, and whether memory ran out ([`swarm::meter`]). What no manager does, removing volumes and
+//! old images on other machines, a job does there ([`swarm::chore`]).
 //!
 //! # Images
 //!
 //! Nodes of a swarm fetch the images of releases from this server ([`swarm::image`]): a root file system that mmdebstrap
-//! makes, kept by the set of its packages, and the release's directories at their own paths, all as blobs by their digests
-//! below `DATA/swarm`. `api::registry` gives them out at `/v2/`, to who has the application's password. The record of an
+//! makes, kept by the set of its packages, or the layers of an image of the settings ([`swarm::image::base_image`]), and the
+//! release's directories at their own paths, all as blobs by their digests below `DATA/swarm`. `api::registry` gives them out at `/v2/`, to who has the application's password. The record of an
 //! image is the last that is written; an image lives as long as the directory of its release.
 //!
 //! # The way of a push

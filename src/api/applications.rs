@@ -68,7 +68,9 @@ pub(super) async fn list(
     let called = Called::by(&request, &has_certificate).knowing(&state.routing.reach);
     for app in &mut apps {
         let own = app.pids.iter().filter_map(|pid| used.get(pid));
-        app.memory_bytes = own.map(|usage| usage.memory_bytes).sum();
+        let own = own.map(|usage| usage.memory_bytes);
+        let on_swarm = app.tasks.iter().filter_map(|task| state.meters.of(task));
+        app.memory_bytes = own.chain(on_swarm.map(|usage| usage.memory_bytes)).sum();
         app.url = called.url(&app.name, &app.reach);
     }
     Ok(HttpResponse::Ok().json(apps))

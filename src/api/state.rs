@@ -43,6 +43,7 @@ use crate::settings::default_user::DefaultUser;
 use crate::ssh_keys::SshKeys;
 use crate::supervision::ChildRef;
 use crate::swarm::image::Images;
+use crate::swarm::meter::Meters;
 use crate::tls::store::Published;
 use crate::tokens::TokenStore;
 use crate::traces::exporter;
@@ -112,6 +113,8 @@ pub struct ApiState {
     pub failed_pulls: Arc<Mutex<FailedLogins>>,
     /// The images of applications; `None`: the settings name no swarm.
     pub images: Option<Images>,
+    /// What processes on a swarm use.
+    pub meters: Meters,
     /// The secrets of webhooks.
     pub hooks: Hooks,
     pub uploads: Uploads,
@@ -224,6 +227,7 @@ impl ApiState {
             failed_hooks: Arc::default(),
             failed_pulls: Arc::default(),
             images: None,
+            meters: Meters::default(),
             hooks: Hooks::default(),
             uploads: Uploads::default(),
             metrics: Arc::default(),

@@ -1,6 +1,7 @@
 //! `GET /applications/A/status`: the state that the App actor knows, with memory and CPU from the kernel and last lines
 //! from the log.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,9 @@ use crate::app::status::{AppState, ProcessStatus, Status, Summary};
 use crate::app::supervisor::View;
 use crate::logs::log::{Chunk, Log, Query, Read};
 use crate::logs::record::Stream;
-use crate::process::usage;
+use crate::process::usage::{self, Run};
 use crate::supervision::ChildRef;
+use crate::swarm::meter::Meters;
 
 /// Lines of stderr shown for a process that keeps crashing.
 const LAST_LINES: usize = 10;
@@ -51,7 +53,7 @@ pub(super) async fn show(
     let mut status = view.status;
     status.warnings.extend(over.flatten());
     status.warnings.extend(state.uploads.warning(&name));
-    let ended = fill_usage(&mut status.processes).await;
+    let ended = fill_usage(&mut status.processes, &state.meters).await;
     status.warnings.extend(ended);
     let port = view.document["port"].as_u64();
     let port = port.and_then(|port| u16::try_from(port).ok());
@@ -98,17 +100,23 @@ async fn no_static_files(directory: Option<PathBuf>) -> Option<String> {
 }
 
 /// Returns warnings about processes of which the kernel has ended a part.
-async fn fill_usage(processes: &mut [ProcessStatus]) -> Vec<String> {
+async fn fill_usage(processes: &mut [ProcessStatus], meters: &Meters) -> Vec<String> {
     let sessions: Vec<u32> = processes.iter().filter_map(|p| p.pid).collect();
-    if sessions.is_empty() {
-        return Vec::new();
-    }
-    let Ok(used) = web::block(move || usage::of_sessions(&sessions)).await else {
-        return Vec::new();
+    let used = match sessions.is_empty() {
+        true => HashMap::new(),
+        // An error: the server stops.
+        false => web::block(move || usage::of_sessions(&sessions))
+            .await
+            .unwrap_or_default(),
     };
     let mut warnings = Vec::new();
     for process in processes {
-        if let Some(usage) = process.pid.and_then(|pid| used.get(&pid)) {
+        let usage = match process.run() {
+            Some(Run::Pid(pid)) => used.get(&pid).copied(),
+            Some(Run::Task(task)) => meters.of(&task),
+            None => None,
+        };
+        if let Some(usage) = usage {
             process.memory_bytes = usage.memory_bytes;
             process.cpu_seconds = usage.cpu_seconds;
             if usage.oom_kills > 0 {

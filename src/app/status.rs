@@ -10,6 +10,7 @@ use crate::drains::status::DrainStatus;
 use crate::exit_status::ExitRecord;
 use crate::install::record::Step;
 use crate::process::phase::Phase;
+use crate::process::usage::Run;
 
 /// State of an app as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -128,6 +129,9 @@ pub struct Summary {
     pub reach: Reach,
     #[serde(skip)]
     pub pids: Vec<u32>,
+    /// The tasks of its processes on a swarm.
+    #[serde(skip)]
+    pub tasks: Vec<String>,
 }
 
 /// One process of `GET /applications/A/status`.
@@ -212,4 +216,13 @@ pub struct Status {
     /// The public key for the repository, of an app that has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deploy_key: Option<String>,
+}
+
+impl ProcessStatus {
+    /// What runs it now, if anything does.
+    #[must_use]
+    pub fn run(&self) -> Option<Run> {
+        let task = self.task.clone().filter(|_| self.started_at.is_some());
+        self.pid.map(Run::Pid).or(task.map(Run::Task))
+    }
 }

@@ -351,7 +351,11 @@ fn images(settings: &Settings) -> Result<Option<Images>, DaemonError> {
     let Some(swarm) = &settings.swarm else {
         return Ok(None);
     };
-    let opened = Images::open(&settings.data_dir, swarm.images.clone());
+    let opened = Images::open_on(
+        &settings.data_dir,
+        swarm.images.clone(),
+        swarm.base_image.clone(),
+    );
     let told = |error| DaemonError::Start(format!("cannot keep images of applications: {error}"));
     opened.map(Some).map_err(told)
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::process::usage::Run;
+
 /// Upper bounds of the durations that are counted together, microseconds: those by which the front end counts.
 pub const BOUNDS: [u64; 13] = [
     1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
@@ -34,10 +36,10 @@ pub struct Counted {
     pub processes: Vec<Process>,
 }
 
-/// An OS process and all that it has started.
+/// A process and all that it has started.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
-    pub pid: u32,
+    pub run: Run,
     /// Unix time, seconds.
     pub started: i64,
     pub cpu_seconds: f64,
@@ -93,7 +95,7 @@ impl Counted {
     /// server started has a past. What one used after it was seen last, and ended, is not known.
     fn cpu_since(&self, old: &Self, then: i64) -> f64 {
         let used = self.processes.iter().map(|process| {
-            let seen = old.processes.iter().find(|seen| seen.pid == process.pid);
+            let seen = old.processes.iter().find(|seen| seen.run == process.run);
             match seen.filter(|seen| seen.cpu_seconds <= process.cpu_seconds) {
                 Some(seen) => process.cpu_seconds - seen.cpu_seconds,
                 None if process.started >= then => process.cpu_seconds,
@@ -151,7 +153,7 @@ mod tests {
 
     fn process(pid: u32, started: i64, cpu_seconds: f64) -> Process {
         Process {
-            pid,
+            run: Run::Pid(pid),
             started,
             cpu_seconds,
         }

@@ -26,6 +26,7 @@ pub mod lent;
 mod listeners;
 pub mod mounts;
 pub mod one_off;
+pub mod out_of_memory;
 mod owner;
 pub mod phase;
 pub mod port_holder;

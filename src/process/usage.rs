@@ -15,6 +15,15 @@ pub struct Usage {
     pub oom_kills: u64,
 }
 
+/// One run of a process, by what its engine calls it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Run {
+    /// The OS process, which leads a session.
+    Pid(u32),
+    /// The task of a swarm.
+    Task(String),
+}
+
 /// Resident memory of this process, bytes; 0 where `/proc` does not say.
 #[must_use]
 pub fn own_memory() -> u64 {

@@ -107,10 +107,20 @@ pub enum SettingsError {
     )]
     TracesUrl,
     #[error(
-        "[engine.swarm] has a registry and no socket, so no application would run on a swarm: write socket = \"/var/run/docker.sock\", \
-         or take the registry out"
+        "[engine.swarm] has {0} and no socket, so no application would run on a swarm: write socket = \"/var/run/docker.sock\", \
+         or take {0} out"
     )]
-    SwarmSocket,
+    SwarmSocket(&'static str),
+    #[error(
+        "[engine.swarm] has registry_ca and no registry: write registry = \"https://…\", or take registry_ca out"
+    )]
+    NoRegistry,
+    #[error(
+        "[engine.swarm] has registry_ca and a registry by http, which shows no certificate: write https, or take registry_ca out"
+    )]
+    RegistryByHttp,
+    #[error("engine.swarm.registry_ca: {path}: {detail}")]
+    RegistryCa { path: PathBuf, detail: String },
     #[error("smtp.password_file: {path}: {source}")]
     MailPassword {
         path: PathBuf,

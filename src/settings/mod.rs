@@ -2,7 +2,7 @@
 //! ([`Settings`]). All are checked before anything is bound.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,7 @@ use crate::front::settings::{FrontSettings, Limits, Timeouts};
 use crate::install::spec::StepTimeouts;
 use crate::notices::smtp::Smtp;
 use crate::router::reach::{ApiPlace, Reach, XApp};
-use crate::swarm::image::Origin;
 use crate::swarm::image::host::Reached;
-use crate::swarm::image::registry::Registry;
 use crate::swarm::settings::SwarmSettings;
 
 mod de;
@@ -31,6 +29,7 @@ pub mod reach_value;
 pub mod receiver_value;
 mod receivers;
 mod smtp;
+mod swarm;
 pub mod swarm_value;
 pub mod tls;
 mod tls_files;
@@ -42,9 +41,8 @@ use default_user::DefaultUser;
 use directories::Directories;
 use environment::Environment;
 use error::SettingsError;
-use raw::{Or, RawSettings, RawStepTimeouts, RawSwarm, RawTraces};
+use raw::{Or, RawSettings, RawStepTimeouts, RawTraces};
 use reach_value::ApiHost;
-use swarm_value::RegistryUrl;
 use tls::TlsSettings;
 use value::{Listen, Period, PortRange};
 
@@ -144,6 +142,7 @@ impl Settings {
             .or_else(|| Self::usual_file(&around));
         tls_files::check(&settings.tls)?;
         receivers::read_ca(&mut settings.drains)?;
+        swarm::read_ca(&mut settings.swarm)?;
         if let Some(smtp) = &mut settings.smtp {
             smtp::read_password(smtp)?;
         }
@@ -196,7 +195,13 @@ impl Settings {
         let smtp = smtp::resolve(&raw.smtp)?;
         let notify = receivers::notify(&raw, smtp.is_some())?;
         let front = Arc::new(front(&raw, around, &directories.data));
-        let swarm = swarm(raw.engine.swarm, &front.reach, &tls_listen, &listen)?;
+        let reached = Reached {
+            api_hosts: &front.reach.api_hosts,
+            tls_listen: &tls_listen,
+            listen: &listen,
+        };
+        let is_reached = front.reach.api != ApiPlace::Socket;
+        let swarm = swarm::resolve(raw.engine.swarm, is_reached.then_some(reached))?;
         Ok(Self {
             file: None,
             swarm,
@@ -288,33 +293,6 @@ fn traces(raw: RawTraces) -> Result<Option<crate::traces::settings::Settings>, S
     Ok(Some(crate::traces::settings::Settings {
         url: url.0,
         sample,
-    }))
-}
-
-fn swarm(
-    raw: RawSwarm,
-    reach: &Reach,
-    tls_listen: &[SocketAddr],
-    listen: &[SocketAddr],
-) -> Result<Option<SwarmSettings>, SettingsError> {
-    let Some(socket) = raw.socket else {
-        return match raw.registry {
-            Some(_) => Err(SettingsError::SwarmSocket),
-            None => Ok(None),
-        };
-    };
-    let reached = Reached {
-        api_hosts: &reach.api_hosts,
-        tls_listen,
-        listen,
-    };
-    let is_reached = reach.api != ApiPlace::Socket;
-    Ok(Some(SwarmSettings {
-        socket: socket.0,
-        images: match raw.registry {
-            Some(RegistryUrl(url)) => Origin::Registry(Registry::new(url)),
-            None => Origin::Here(is_reached.then(|| reached.host()).flatten()),
-        },
     }))
 }
 

@@ -10,7 +10,7 @@ use super::de::{directory, list, variables, x_app};
 use super::error::SettingsError;
 use super::reach_value::{ApiHost, ApiPlace, XApp};
 use super::receiver_value::{MailEncryption, RawDrain, RawNotify};
-use super::swarm_value::{EngineSocket, RegistryUrl};
+use super::swarm_value::{BaseImageValue, Constraint, EngineSocket, RegistryUrl, VolumesValue};
 use super::tls_value::{CertificatePair, Challenge, Email, ExternalAccount, TlsVersion};
 use super::traces_value::{CollectorUrl, Share};
 use super::value::{Count, Listen, Network, Period, PortRange, Size, Variable};
@@ -353,6 +353,18 @@ merged! {
         // It may have a password in it.
         #[arg(skip)]
         pub registry: Option<RegistryUrl>,
+        /// Certificates that the registry is believed by, PEM [default: those that this machine trusts]
+        #[arg(id = "swarm-registry-ca", long = "swarm-registry-ca", env = "PROCSERVER_SWARM_REGISTRY_CA", value_name = "FILE")]
+        pub registry_ca: Option<PathBuf>,
+        // It may have a password in it.
+        #[arg(skip)]
+        pub base_image: Option<BaseImageValue>,
+        #[arg(skip)]
+        #[serde(deserialize_with = "list")]
+        pub constraints: Option<Vec<Constraint>>,
+        // Its options may have passwords in them.
+        #[arg(skip)]
+        pub volumes: Option<VolumesValue>,
     }
 }
 

@@ -186,7 +186,7 @@ impl Client {
         self.docker.get_or_try_init(connect).await.cloned()
     }
 
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         call: impl AsyncFnOnce(Docker) -> Result<T, Error>,
     ) -> Result<T, EngineError> {

@@ -6,3 +6,5 @@ pub(super) const APP: &str = "procserver.app";
 pub(super) const RELEASE: &str = "procserver.release";
 pub(super) const BATCH: &str = "procserver.batch";
 pub(super) const TYPE: &str = "procserver.type";
+/// One attempt at a [`super::chore::Chore`], whose tasks are no processes of an app.
+pub(super) const CHORE: &str = "procserver.chore";

@@ -6,6 +6,7 @@
 //! A process is a number; the task that runs it is the one in the slot of that number, as long as there is one. Where the
 //! swarm has ended another slot than the last, what is left is counted anew.
 
+mod ends;
 mod member;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use super::seen::{Seen, SeenTask};
 use crate::exit_status::ExitRecord;
 use crate::process::phase::Phase;
 use crate::supervision::Restart;
+use ends::Ends;
 use member::{Member, ProcessKind};
 
 /// How long to wait after a call that failed.
@@ -41,6 +43,11 @@ pub(super) enum Event {
     Checked {
         task: String,
         is_ready: bool,
+    },
+    /// A task has told how it ends, or nothing more is to come of it.
+    Heard {
+        task: String,
+        is_out_of_memory: bool,
     },
     Stop,
 }
@@ -116,12 +123,18 @@ pub(super) struct Life {
     /// Why the last call failed, until nothing is left to call for.
     failed: Option<String>,
     members: BTreeMap<u64, Member>,
+    ends: Ends,
 }
 
 impl Life {
-    pub(super) fn new(restart: Restart, is_routed: bool, wanted: u64) -> Self {
+    /// `is_measured`: each task tells how it ends before it does.
+    pub(super) fn new(restart: Restart, is_routed: bool, is_measured: bool, wanted: u64) -> Self {
         Self {
-            kind: ProcessKind { restart, is_routed },
+            kind: ProcessKind {
+                restart,
+                is_routed,
+                is_measured,
+            },
             stage: Stage::Running,
             wanted,
             call: Call::Over,
@@ -131,6 +144,7 @@ impl Life {
             unseen: None,
             failed: None,
             members: (1..=wanted).map(|n| (n, Member::new())).collect(),
+            ends: Ends::default(),
         }
     }
 
@@ -178,6 +192,10 @@ impl Life {
             Event::Due => {}
             Event::Want(wanted) => self.want(wanted, &mut out),
             Event::Checked { task, is_ready } => self.checked(&task, is_ready, &mut out),
+            Event::Heard {
+                task,
+                is_out_of_memory,
+            } => self.heard(&task, is_out_of_memory, now, &mut out),
             Event::Stop => self.stop(&mut out),
         }
         out
@@ -303,6 +321,7 @@ impl Life {
 
     fn tend_members(&mut self, now: Instant, out: &mut Vec<Command>) {
         let seen = self.seen.clone();
+        self.ends.see(&seen.tasks, now);
         let assigned = assign(&seen, self.wanted);
         let ids = assigned.values().map(|task| task.id.clone()).collect();
         let numbers: Vec<u64> = self.members.keys().copied().collect();
@@ -311,7 +330,14 @@ impl Life {
             if number > self.wanted {
                 self.tend_surplus(number, &ids, out);
             } else if let (Some(member), Some(task)) = (self.members.get_mut(&number), task) {
-                member.tend(number, task, &self.kind, &seen.tasks, now, out);
+                let old = member.task.as_ref().filter(|old| !old.state.is_over());
+                let old = old.map_or(&task.id, |old| &old.id);
+                if self.kind.is_measured && self.ends.is_open(old, now) {
+                    // What it has printed last may come, or its time be over.
+                    out.push(Command::Look);
+                } else {
+                    member.tend(number, task, &self.kind, &self.ends, now, out);
+                }
             }
         }
     }
@@ -352,6 +378,13 @@ impl Life {
             out.push(Command::RemoveLate);
         }
         out.push(Command::Finish);
+    }
+
+    fn heard(&mut self, task: &str, is_out_of_memory: bool, now: Instant, out: &mut Vec<Command>) {
+        self.ends.hear(task, is_out_of_memory);
+        if self.stage == Stage::Running {
+            self.tend_members(now, out);
+        }
     }
 
     fn checked(&mut self, task: &str, is_ready: bool, out: &mut Vec<Command>) {

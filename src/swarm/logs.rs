@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use actix::prelude::*;
 use actix_rt::task::spawn_blocking;
 use bollard::container::LogOutput;
 use bollard::errors::Error;
 use futures::StreamExt as _;
 
 use super::client::Client;
+use super::meter::{Mark, Measured};
 use super::printed::{Notes, Printed};
 use crate::logs::log::{Append, Log};
 use crate::logs::record::Stream;
@@ -30,24 +32,43 @@ pub(super) struct Source {
     pub(super) release: u64,
     /// Set once the task has ended: it prints nothing more.
     pub(super) is_over: Arc<AtomicBool>,
+    /// By which what was measured is told from what it printed.
+    pub(super) mark: Mark,
+    /// Who wants to know what was measured.
+    pub(super) to: Recipient<Told>,
 }
 
-/// Reads what a task prints to its end, and hands each line on. The log takes its time: nothing piles up here.
-pub(super) async fn follow(client: Arc<Client>, log: ChildRef<Log>, notes: Notes, source: Source) {
+/// A task has told what its container uses, which is no line of the app.
+#[derive(Message, Clone, Debug)]
+#[rtype(result = "()")]
+pub(super) struct Told {
+    pub(super) task: String,
+    pub(super) measured: Measured,
+}
+
+/// Reads what a task prints to its end, and hands each line on. The log takes its time: nothing piles up here. Returns what
+/// was measured last.
+pub(super) async fn follow(
+    client: Arc<Client>,
+    log: ChildRef<Log>,
+    notes: Notes,
+    source: Source,
+) -> Option<Measured> {
+    let mut last = None;
     let task = source.task.clone();
     let Ok(mut printed) = spawn_blocking(move || notes.of(&task)).await else {
-        return;
+        return last;
     };
     loop {
         let was_over = source.is_over.load(Ordering::SeqCst);
         let end = match client.logs(&source.task, printed.last()).await {
-            Ok(lines) => read(lines, &log, &source, &mut printed).await,
+            Ok(lines) => read(lines, &log, &source, &mut printed, &mut last).await,
             Err(_) => End::Torn,
         };
         let kept = printed.clone();
         let _written = spawn_blocking(move || kept.write()).await;
         if end == End::Gone || end == End::Read && was_over {
-            break;
+            return last;
         }
         tokio::time::sleep(RETRY).await;
     }
@@ -68,12 +89,16 @@ async fn read(
     log: &ChildRef<Log>,
     source: &Source,
     printed: &mut Printed,
+    last: &mut Option<Measured>,
 ) -> End {
     let mut lines = std::pin::pin!(lines);
     let resumed = printed.last();
     loop {
         match lines.next().await {
-            Some(Ok(output)) => take(log, source, resumed, printed, &output).await,
+            Some(Ok(output)) => {
+                let measured = take(log, source, resumed, printed, &output).await;
+                *last = measured.or(*last);
+            }
             None => return End::Read,
             Some(Err(Error::DockerResponseServerError {
                 status_code: 404, ..
@@ -83,26 +108,34 @@ async fn read(
     }
 }
 
-/// Hands a line on that is not known yet, and notes that it is.
+/// Hands a line on that is not known yet, and notes that it is. Returns what was measured.
 async fn take(
     log: &ChildRef<Log>,
     source: &Source,
     resumed: Option<jiff::Timestamp>,
     printed: &mut Printed,
     output: &LogOutput,
-) {
-    let Some((stream, time, text)) = line(output) else {
-        return;
-    };
+) -> Option<Measured> {
+    let (stream, time, text) = line(output)?;
+    let (text, measured) = source.mark.take(text);
+    if let Some(measured) = measured {
+        let task = source.task.clone();
+        // Also what an earlier reader has seen: it is the last that is known. One each few seconds, unless an app floods
+        // its own output, which the log slows down as all of it.
+        source.to.do_send(Told { task, measured });
+    }
     // Not the newest: clocks go back, and the parts of a long line have one time.
     if resumed.is_some_and(|last| time <= last) {
-        return;
+        return measured;
     }
-    hand_on(log, source, stream, text).await;
+    if measured.is_none() || !text.is_empty() {
+        hand_on(log, source, stream, text).await;
+    }
     if printed.note(time, Instant::now()) {
         let kept = printed.clone();
         let _written = spawn_blocking(move || kept.write()).await;
     }
+    measured
 }
 
 async fn hand_on(log: &ChildRef<Log>, source: &Source, stream: Stream, text: &[u8]) {

@@ -18,7 +18,7 @@ use bollard::auth::DockerCredentials;
 use super::client::EngineError;
 use super::known::Record;
 use super::life::{Command, Event, Life, RETRY};
-use super::logs::{self, Source};
+use super::logs::{self, Source, Told};
 use super::observer::Observed;
 use super::seen::{Seen, SeenTask};
 use super::spec::ServiceSpec;
@@ -26,6 +26,7 @@ use super::swarm::Swarm;
 use crate::exit_status::ExitRecord;
 use crate::failpoint;
 use crate::logs::log::Log;
+use crate::process::out_of_memory;
 use crate::process::phase::Phase;
 use crate::process::snapshot::{Place, Snapshot};
 use crate::process::worker::ProcessChanged;
@@ -81,7 +82,7 @@ impl Service {
         exit: ExitReason,
     ) -> Self {
         Self {
-            life: Life::new(spec.restart, spec.routed, spec.quantity),
+            life: Life::new(spec.restart, spec.routed, spec.is_measured, spec.quantity),
             spec: Arc::new(spec),
             credentials: credentials(auth),
             swarm,
@@ -242,7 +243,9 @@ impl Service {
     fn end(&mut self, ctx: &mut Context<Self>) {
         let (known, name) = (self.swarm.known.clone(), self.spec.name());
         self.on_disk(move || known.forget(&name));
-        self.forget_notes(self.read.keys().cloned().collect());
+        let tasks: Vec<String> = self.read.keys().cloned().collect();
+        tasks.iter().for_each(|task| self.swarm.meters.forget(task));
+        self.forget_notes(tasks);
         self.exit.set(Exit::Shutdown);
         ctx.stop();
     }
@@ -287,6 +290,8 @@ impl Service {
             .extract_if(.., |task, is_over| gone(task, is_over));
         let gone = gone.map(|(task, _)| task).collect();
         self.forget_notes(gone);
+        let over = self.read.keys().filter(|task| !runs(task));
+        over.for_each(|task| self.swarm.meters.forget(task));
         // One that crashed at once has a successor before anybody has seen it run.
         let begun = seen.tasks.iter().filter(|task| task.has_begun());
         let new: Vec<_> = begun
@@ -298,15 +303,23 @@ impl Service {
             self.read.insert(task.clone(), Arc::clone(&is_over));
             self.readers += 1;
             let source = Source {
-                task,
+                task: task.clone(),
                 process: self.spec.process(number),
                 release: self.spec.release,
                 is_over,
+                mark: self.spec.mark(),
+                to: ctx.address().recipient(),
             };
             let client = Arc::clone(&self.swarm.client);
             let notes = self.swarm.printed.clone();
             let reading = logs::follow(client, self.log.clone(), notes, source);
-            ctx.spawn(reading.into_actor(self).map(|(), this, ctx| {
+            ctx.spawn(reading.into_actor(self).map(move |last, this, ctx| {
+                let is_out_of_memory = last.is_some_and(|last| last.usage.oom_kills > 0);
+                let heard = Event::Heard {
+                    task,
+                    is_out_of_memory,
+                };
+                this.apply(heard, ctx);
                 this.readers -= 1;
                 this.end_if_read(ctx);
             }));
@@ -321,8 +334,21 @@ impl Service {
         self.parent.do_send(ProcessChanged {
             batch: self.spec.batch,
             snapshot,
-            exited,
+            exited: exited.map(|exit| self.explained(exit)),
         });
+    }
+
+    /// An end for want of memory, with what to do about it.
+    fn explained(&self, exit: ExitRecord) -> ExitRecord {
+        if !exit.oom {
+            return exit;
+        }
+        let (app, of_type) = (self.spec.app.as_str(), &self.spec.process_type);
+        let reason = out_of_memory::reason(exit.status, app, of_type, &self.spec.limits);
+        ExitRecord {
+            reason: Some(reason),
+            ..exit
+        }
     }
 
     fn snapshot(&self, number: u64) -> Option<Snapshot> {
@@ -348,7 +374,7 @@ impl Service {
             started_at: task.filter(|task| task.runs()).map(|task| task.at),
             restarts: member.restarts,
             crashlooping: member.is_crashlooping(),
-            last_exit: member.last_exit.clone(),
+            last_exit: member.last_exit.clone().map(|exit| self.explained(exit)),
             has_no_port: false,
             trouble: watch.and_then(Watch::trouble),
             alarm: watch.map(Watch::alarm).unwrap_or_default(),
@@ -390,6 +416,27 @@ impl StreamHandler<Observed> for Service {
             }
             Some(Err(error)) => self.apply(Event::Unseen(error.to_string()), ctx),
             None => {}
+        }
+    }
+}
+
+impl Handler<Told> for Service {
+    type Result = ();
+
+    fn handle(&mut self, told: Told, ctx: &mut Self::Context) {
+        let Told { task, measured } = told;
+        // What is over uses nothing, and is not forgotten again.
+        let is_over = |is_over: &Arc<AtomicBool>| is_over.load(Ordering::SeqCst);
+        if self.read.get(&task).is_some_and(|over| !is_over(over)) && !measured.is_last {
+            self.swarm.meters.set(&task, measured.usage);
+        }
+        if measured.is_last {
+            let is_out_of_memory = measured.usage.oom_kills > 0;
+            let heard = Event::Heard {
+                task,
+                is_out_of_memory,
+            };
+            self.apply(heard, ctx);
         }
     }
 }

@@ -7,7 +7,10 @@ use std::time::Duration;
 use bollard::models;
 use sha2::{Digest, Sha256};
 
+use super::image::manifest::architecture;
 use super::labels;
+use super::meter::{MEASURE, Mark};
+use super::settings::VolumeDriver;
 use crate::document::config::{HealthCheck, StopPolicy, StopTo};
 use crate::document::limits::Limits;
 use crate::document::name::AppName;
@@ -20,11 +23,19 @@ const PORT: u16 = 8000;
 /// How long the swarm waits before it runs a process again.
 const DELAY: Duration = Duration::from_secs(1);
 
+/// How often a container tells what it uses, seconds.
+const TELLS_EACH: u64 = 15;
+
+/// The processes of a container that are ours: the first one, what measures, and its sleep(1).
+const OWN_TASKS: u32 = 3;
+
 /// The first process of each container. Signals reach all others, and it ends when none is left; the kernel gives a
 /// signal to the first process of a container only if that has asked for it, so the command itself must not be that.
 /// A signal interrupts wait(1), which then has another code than the command's, so it is asked again.
 /// What a shell starts beside itself ignores two signals, of which one may be the one to stop it (env(1) undoes that).
-/// Arguments: the signal's name, `all` or `main`, the shell, the command.
+/// Arguments: the signal's name, `all` or `main`, the shell, the command, and, where its container tells what it uses, the
+/// mark and a definition of `measured`. What tells that is a session of its own: it ends as one, and whatever the signal is.
+/// No variable is set before the command begins: the environment may have one of the name.
 const INIT: &str = r#"
 signal=$1 to=$2 shell=$3 command=$4
 stopping= hit= code=
@@ -32,15 +43,27 @@ stop() { stopping=1 hit=1; case $to in main) kill -s "$signal" "$main";; *) kill
 env --default-signal=INT,QUIT "$shell" -c "$command" &
 main=$!
 trap 'stop 2>/dev/null' "$signal"
+meter=
+if [ -n "$5" ] && command -v setsid >/dev/null; then
+  setsid /bin/sh -c "$6"'while :; do measured "$1" up; sleep "$2"; done' meter "$5" "$7" &
+  meter=$!
+fi
+last() { if [ -n "$meter" ]; then measured "$1" end; fi; }
+eval "$6"
 while :; do
   hit=
   wait "$main"; now=$?
   [ "$now" = 127 ] && [ -n "$code" ] || code=$now
   [ -z "$hit" ] && break
 done
-[ -z "$stopping" ] && exit "$code"
+if [ -z "$stopping" ]; then last "$5"; exit "$code"; fi
 [ "$to" = main ] && kill -s "$signal" -- -1 2>/dev/null
-while kill -s 0 -- -1 2>/dev/null; do sleep 0.1; done
+while
+  # Until it has begun to be a session it cannot be ended.
+  [ -n "$meter" ] && kill -s KILL -- "-$meter" 2>/dev/null
+  kill -s 0 -- -1 2>/dev/null
+do sleep 0.1; done
+last "$5"
 exit "$code"
 "#;
 
@@ -64,6 +87,10 @@ pub struct ServiceSpec {
     pub directory: PathBuf,
     /// Reference of the image, by digest.
     pub image: String,
+    /// Which nodes it may run on, as the settings have it.
+    pub constraints: Vec<String>,
+    /// Who makes its volumes, if not each node itself.
+    pub volume_driver: Option<VolumeDriver>,
     /// Numbers of user and group; `None`: those of the image.
     pub user: Option<(u32, u32)>,
     /// Numbers of its other groups.
@@ -79,6 +106,8 @@ pub struct ServiceSpec {
     pub health: HealthCheck,
     pub stop: StopPolicy,
     pub restart: Restart,
+    /// Whether its containers tell what they use, among what they print.
+    pub is_measured: bool,
 }
 
 impl ServiceSpec {
@@ -94,6 +123,12 @@ impl ServiceSpec {
         let digest = hash.finalize();
         let digest: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
         format!("ps-{app:.16}-{kind:.10}-{}-{digest}", self.batch)
+    }
+
+    /// What lines have in them by which its containers tell what they use.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark::of(&self.server, &self.name())
     }
 
     /// The id of its process of this number.
@@ -112,6 +147,7 @@ impl ServiceSpec {
                 container_spec: Some(self.container()),
                 resources: Some(self.resources()),
                 restart_policy: Some(self.restart_policy()),
+                placement: Some(self.placement()),
                 ..Default::default()
             }),
             mode: Some(models::ServiceSpecMode {
@@ -157,6 +193,11 @@ impl ServiceSpec {
             StopTo::All => "all",
             StopTo::Main => "main",
         };
+        let (mark, each) = (self.mark(), TELLS_EACH.to_string());
+        let measure = match self.is_measured {
+            true => [mark.as_str(), MEASURE, &each],
+            false => ["", "", ""],
+        };
         let command = [
             "/bin/sh",
             "-c",
@@ -167,9 +208,10 @@ impl ServiceSpec {
             self.shell.path(),
             &self.command,
         ];
+        let command = command.iter().chain(&measure);
         models::TaskSpecContainerSpec {
             image: Some(self.image.clone()),
-            command: Some(command.map(str::to_owned).to_vec()),
+            command: Some(command.copied().map(str::to_owned).collect()),
             env: Some(self.env()),
             dir: Some(self.directory.to_string_lossy().into_owned()),
             user: self.user.map(|(uid, gid)| format!("{uid}:{gid}")),
@@ -212,6 +254,7 @@ impl ServiceSpec {
             target: Some(place.to_string_lossy().into_owned()),
             source: Some(name.clone()),
             typ: Some(models::MountType::VOLUME),
+            volume_options: self.volume_options(),
             ..Default::default()
         });
         let temporary = self.temporary.iter().map(|place| models::Mount {
@@ -226,6 +269,17 @@ impl ServiceSpec {
         volumes.chain(temporary).collect()
     }
 
+    fn volume_options(&self) -> Option<models::MountVolumeOptions> {
+        let VolumeDriver { name, options } = self.volume_driver.clone()?;
+        Some(models::MountVolumeOptions {
+            driver_config: Some(models::MountVolumeOptionsDriverConfig {
+                name: Some(name),
+                options: Some(options.into_iter().collect()),
+            }),
+            ..Default::default()
+        })
+    }
+
     fn resources(&self) -> models::TaskSpecResources {
         models::TaskSpecResources {
             limits: Some(models::Limit {
@@ -234,8 +288,23 @@ impl ServiceSpec {
                     .limits
                     .memory
                     .and_then(|bytes| i64::try_from(bytes).ok()),
-                pids: self.limits.tasks.map(i64::from),
+                pids: self
+                    .limits
+                    .tasks
+                    .map(|tasks| i64::from(tasks) + i64::from(OWN_TASKS)),
             }),
+            ..Default::default()
+        }
+    }
+
+    /// The image is of this machine's kind, and so are the nodes that it runs on: others would start it again and again.
+    fn placement(&self) -> models::TaskSpecPlacement {
+        models::TaskSpecPlacement {
+            constraints: Some(self.constraints.clone()),
+            platforms: Some(vec![models::Platform {
+                architecture: platform(std::env::consts::ARCH).map(str::to_owned),
+                os: Some("linux".to_owned()),
+            }]),
             ..Default::default()
         }
     }
@@ -252,6 +321,12 @@ impl ServiceSpec {
             ..Default::default()
         }
     }
+}
+
+/// An architecture as swarms compare them, to which amd64 is x86_64 and arm64 is aarch64. A machine with ARM of 32 bits
+/// tells its version (`armv7l`), and nothing that is equal to it.
+fn platform(name: &str) -> Option<&str> {
+    Some(architecture(name)).filter(|name| *name != "arm")
 }
 
 /// The swarm replaces what is between double braces; these stand for themselves.
@@ -280,6 +355,8 @@ mod tests {
             command: "./web".to_owned(),
             directory: "/releases/3".into(),
             image: "host/shop@sha256:00".to_owned(),
+            constraints: vec!["node.role==worker".to_owned()],
+            volume_driver: None,
             user: Some((1001, 1002)),
             groups: vec![],
             environment: BTreeMap::from([
@@ -298,6 +375,7 @@ mod tests {
             health: HealthCheck::default(),
             stop: StopPolicy::default(),
             restart: Restart::Permanent,
+            is_measured: true,
         }
     }
 
@@ -311,6 +389,19 @@ mod tests {
         assert!(env.contains(&"PS=web.{{.Task.Slot}}".to_owned()), "{env:?}");
         let ports: Vec<_> = env.iter().filter(|v| v.starts_with("PORT=")).collect();
         assert_eq!(ports, ["PORT=8000"]);
+    }
+
+    #[test]
+    fn processes_run_on_nodes_of_this_machine_s_kind_and_those_that_are_wanted() {
+        let told = example().for_engine(1).task_template.unwrap();
+        let told = told.placement.unwrap();
+        assert_eq!(told.constraints.unwrap(), ["node.role==worker"]);
+        let of = &told.platforms.unwrap()[0];
+        assert_eq!(of.os.as_deref(), Some("linux"));
+        assert_eq!(of.architecture.as_deref(), platform(std::env::consts::ARCH));
+        assert_eq!(platform("x86_64"), Some("amd64"));
+        assert_eq!(platform("aarch64"), Some("arm64"));
+        assert_eq!(platform("arm"), None);
     }
 
     #[test]
@@ -338,7 +429,7 @@ mod tests {
         assert_eq!(limits.nano_cpus, Some(1_500_000_000));
         assert_eq!(
             (limits.memory_bytes, limits.pids),
-            (Some(1 << 29), Some(20))
+            (Some(1 << 29), Some(23))
         );
         let ports = told.endpoint_spec.unwrap().ports.unwrap();
         assert_eq!(ports[0].target_port, Some(8000));

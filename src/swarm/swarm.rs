@@ -11,10 +11,11 @@ use super::client::{Client, EngineError};
 use super::image::blobs::make_directory;
 use super::known::Known;
 use super::listing::Service;
+use super::meter::Meters;
 use super::observer::Observer;
 use super::printed::Notes;
 use super::seen::SeenTask;
-use super::settings::SwarmSettings;
+use super::settings::{SwarmSettings, VolumeDriver};
 use crate::durable;
 
 /// How long a removal is tried.
@@ -31,10 +32,16 @@ pub struct Swarm {
     pub observer: Observer,
     /// Up to when it is known what tasks have printed.
     pub printed: Notes,
+    /// What tasks used last.
+    pub meters: Meters,
     /// What was known of each service last.
     pub known: Known,
     /// By which its services are told from those of another server in the same swarm.
     pub server: String,
+    /// Which nodes processes may run on.
+    pub constraints: Vec<String>,
+    /// Who makes volumes, if not each node itself.
+    pub volumes: Option<VolumeDriver>,
 }
 
 impl Swarm {
@@ -49,9 +56,12 @@ impl Swarm {
         Ok(Self {
             observer: Observer::new(Arc::clone(&client), &server),
             printed: Notes::open(directory.join("printed"))?,
+            meters: Meters::default(),
             known: Known::open(directory.join("known"))?,
             client,
             server,
+            constraints: settings.constraints.clone(),
+            volumes: settings.volumes.clone(),
         })
     }
 

@@ -19,7 +19,11 @@ const WORKER: &str = "while :; do echo tick; sleep 1; done";
 
 /// A server with these engines for a swarm, at an address that they reach.
 pub(super) fn server(engines: &Engines) -> Server {
-    let setup = Setup::new();
+    server_with(engines, Setup::new())
+}
+
+/// One that is set up so.
+pub(super) fn server_with(engines: &Engines, setup: Setup) -> Server {
     kept_base::give(setup.directory());
     let listen = format!("{}:{}", engines.host(), setup.spare_port());
     let socket = engines.socket(1).display().to_string();

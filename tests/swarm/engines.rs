@@ -264,7 +264,8 @@ impl Engines {
         self.directory.path().join(engine.to_string())
     }
 
-    fn namespace(&self, engine: usize) -> String {
+    /// The network of an engine's machine, by the name that ip-netns(8) has for it.
+    pub(crate) fn namespace(&self, engine: usize) -> String {
         format!("psw{}-{engine}", self.network)
     }
 
@@ -332,6 +333,8 @@ impl Engines {
             .args(["--pidfile", "/run/docker.pid"])
             .arg("--host")
             .arg(format!("unix://{}", self.socket(engine).display()))
+            // Where containers of that machine find it; its /run is its own.
+            .args(["--host", "unix:///run/docker.sock"])
             .arg("--cgroup-parent")
             .arg(format!("/{}", self.namespace(engine)))
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])

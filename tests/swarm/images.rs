@@ -31,7 +31,7 @@ use crate::support::wait::{SOON, eventually, within};
 use crate::tls::{certificate, pair};
 
 /// mmdebstrap fetches packages.
-const LONG: Duration = Duration::from_secs(600);
+pub(super) const LONG: Duration = Duration::from_secs(600);
 
 /// Numbers that no account of this machine has.
 const UID: u32 = 54_321;
@@ -50,7 +50,7 @@ impl Handler<Append> for NoLog {
 }
 
 /// A release as a deploy leaves it, and of what its image is made.
-fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
+pub(super) fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
     let root = data_dir.join("apps").join(app);
     let (checkout, venv) = (root.join(format!("releases/{code}")), root.join("venvs/1"));
     for directory in [&checkout, &venv, &root.join("tmp")] {
@@ -78,6 +78,7 @@ fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
             home: root.join("tmp"),
         },
         packages: vec![python()],
+        found: vec![],
     }
 }
 
@@ -90,7 +91,7 @@ fn python() -> Package {
 }
 
 /// Makes an image of each.
-fn prepare(data_dir: &Path, origin: Origin, wishes: &[&Wish]) -> Vec<Image> {
+pub(super) fn prepare(data_dir: &Path, origin: Origin, wishes: &[&Wish]) -> Vec<Image> {
     kept_base::give(data_dir);
     let images = Images::open(data_dir, origin).unwrap();
     let made = actix_rt::System::new().block_on(async {
@@ -106,16 +107,16 @@ fn prepare(data_dir: &Path, origin: Origin, wishes: &[&Wish]) -> Vec<Image> {
     made
 }
 
-fn log() -> InstallLog {
+pub(super) fn log() -> InstallLog {
     InstallLog::new(NoLog.start().recipient(), 1, Mask::new::<Vec<u8>>([]))
 }
 
-fn here(host: &str) -> Origin {
+pub(super) fn here(host: &str) -> Origin {
     Origin::Here(Some(host.to_owned()))
 }
 
 /// Runs a script in an image, as the engine's first one.
-fn run(engines: &Engines, image: &Image, script: &str) -> String {
+pub(super) fn run(engines: &Engines, image: &Image, script: &str) -> String {
     engines.docker(
         1,
         &["run", "--rm", &image.reference, "/bin/sh", "-c", script],
@@ -123,7 +124,7 @@ fn run(engines: &Engines, image: &Image, script: &str) -> String {
 }
 
 /// A configuration of docker that logs in with what belongs to `image`.
-fn logged_in(directory: PathBuf, image: &Image) -> String {
+pub(super) fn logged_in(directory: PathBuf, image: &Image) -> String {
     let told = BASE64_URL_SAFE.decode(&image.auth).unwrap();
     let told: Value = serde_json::from_slice(&told).unwrap();
     let of = |name: &str| told[name].as_str().unwrap().to_owned();
@@ -279,12 +280,17 @@ pub(super) struct OwnRegistry(Child);
 impl OwnRegistry {
     /// With a user `me` whose password is `sesame`.
     pub(super) fn start(directory: &Path, address: &str) -> Self {
+        Self::start_with(directory, address, "")
+    }
+
+    /// As [`Self::start`]; `http`: more of its configuration, `, name: value`.
+    pub(super) fn start_with(directory: &Path, address: &str, http: &str) -> Self {
         let hash = bcrypt::hash("sesame", 4).unwrap();
         fs::write(directory.join("htpasswd"), format!("me:{hash}\n")).unwrap();
         let at = directory.display();
         let config = format!(
             "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {at}/registry}}}}\n\
-             http: {{addr: \"{address}\"}}\nauth: {{htpasswd: {{realm: r, path: {at}/htpasswd}}}}\n"
+             http: {{addr: \"{address}\"{http}}}\nauth: {{htpasswd: {{realm: r, path: {at}/htpasswd}}}}\n"
         );
         let file = directory.join("registry.yml");
         fs::write(&file, config).unwrap();
@@ -363,7 +369,7 @@ fn refused(data_dir: &Path, origin: Origin, wish: &Wish) -> String {
 }
 
 /// Whether root file systems can be made here.
-fn makes_root_file_systems(test: &str) -> bool {
+pub(super) fn makes_root_file_systems(test: &str) -> bool {
     if !is_root() {
         skip(test, "mmdebstrap is run by root");
         return false;
@@ -371,7 +377,7 @@ fn makes_root_file_systems(test: &str) -> bool {
     has("mmdebstrap", "mmdebstrap", test)
 }
 
-fn with_package(wish: Wish, name: &str) -> Wish {
+pub(super) fn with_package(wish: Wish, name: &str) -> Wish {
     let package = Package {
         name: name.to_owned(),
         version: None,

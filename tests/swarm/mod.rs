@@ -1,5 +1,8 @@
 //! The second engine: real engines of Debian's docker.io as one swarm.
 
+mod base_image;
+mod demo;
+mod doctor;
 mod echo;
 pub(crate) mod engines;
 mod failures;
@@ -10,5 +13,8 @@ pub(crate) mod kept_base;
 mod kernel;
 mod life;
 mod load;
+mod measured;
+mod own_authority;
 mod shared;
 mod shortage;
+mod volumes;

@@ -270,7 +270,7 @@ fn processes(facts: &Facts) -> Vec<Family> {
 
 /// Whether it is one of the formation, which has few names. Each one that runs once has a name of its own.
 fn goes_on(process: &ProcessStatus) -> bool {
-    process.command.is_none() && process.pid.is_some()
+    process.command.is_none() && process.run().is_some()
 }
 
 fn deployments(facts: &Facts) -> Vec<Family> {

@@ -24,7 +24,7 @@ use crate::drains::status::DrainStatus;
 use crate::events::counts::Counts;
 use crate::front::request_counts::{RequestCounts, Totals};
 use crate::install::disk_usage;
-use crate::process::usage;
+use crate::process::usage::{self, Run};
 use crate::router::table::Table;
 
 /// An application that does not answer by then is left out this time.
@@ -164,12 +164,14 @@ pub(super) async fn processes(
     let mut seen = HashMap::new();
     for (app, processes) in &mut all {
         for process in processes {
-            let Some((pid, usage)) = process.pid.and_then(|pid| Some((pid, used.get(&pid)?)))
-            else {
-                continue;
+            let Some(run) = process.run() else { continue };
+            let usage = match &run {
+                Run::Pid(pid) => used.get(pid).copied(),
+                Run::Task(task) => state.meters.of(task),
             };
+            let Some(usage) = usage else { continue };
             process.memory_bytes = usage.memory_bytes;
-            let key = (app.clone(), process.id.clone(), pid);
+            let key = (app.clone(), process.id.clone(), run);
             // Of a session only what lives is told: a counter may not go back where a part of it has ended.
             let before = remembered.get(&key).copied().unwrap_or(0.0);
             process.cpu_seconds = usage.cpu_seconds.max(before);

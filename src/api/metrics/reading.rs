@@ -13,7 +13,7 @@ use crate::app::status::ProcessStatus;
 use crate::events::counts::AppCounts;
 use crate::front::request_counts::{AppTotals, CLASSES};
 use crate::history::reading::{Counted, Process, Reading};
-use crate::process::usage;
+use crate::process::usage::{self, Run};
 
 /// What takes readings by this state.
 pub fn of(state: ApiState) -> crate::history::recorder::Gather {
@@ -40,7 +40,7 @@ async fn read(state: &ApiState) -> Option<Reading> {
     let mut own = Counted {
         memory_bytes: own_memory,
         processes: vec![Process {
-            pid: std::process::id(),
+            run: Run::Pid(std::process::id()),
             started: 0,
             cpu_seconds: gather::own_cpu_seconds(),
         }],
@@ -84,10 +84,10 @@ fn add_requests(counted: &mut Counted, totals: &AppTotals) {
 }
 
 fn add_process(counted: &mut Counted, process: &ProcessStatus) {
-    let Some(pid) = process.pid else { return };
+    let Some(run) = process.run() else { return };
     counted.memory_bytes += process.memory_bytes;
     counted.processes.push(Process {
-        pid,
+        run,
         started: process.started_at.map_or(0, |at| at.as_second()),
         cpu_seconds: process.cpu_seconds,
     });

@@ -11,6 +11,7 @@ use super::exposition::{Families, Format};
 use crate::front::access::recorder::Lost;
 use crate::front::request_counts::RequestCounts;
 use crate::logs::app_logs::AppLogs;
+use crate::process::usage::Run;
 
 /// Where numbers are that nobody can be asked for, and what was gathered last.
 #[derive(Default)]
@@ -53,7 +54,7 @@ pub(super) struct Page {
 pub(super) struct Remembered {
     pub(super) disk: Arc<Mutex<Disk>>,
     /// By application, process and pid.
-    pub(super) cpu_seconds: Mutex<HashMap<(String, String, u32), f64>>,
+    pub(super) cpu_seconds: Mutex<HashMap<(String, String, Run), f64>>,
 }
 
 /// What applications had on disk when somebody looked last.

@@ -212,6 +212,7 @@ pub(super) fn summary(entry: &super::Entry) -> impl Future<Output = Summary> + u
             preview: PreviewStatus::of(&config, None),
             reach: Reach::default(),
             pids: vec![],
+            tasks: vec![],
         }
     }
 }

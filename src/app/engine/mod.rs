@@ -3,8 +3,10 @@
 //! An engine runs processes in *units*: what one actor runs, and what is started and ended as one. Every unit tells of
 //! each of its processes by [`ProcessChanged`](crate::process::worker::ProcessChanged). What a unit leaves running when
 //! its actor ends before its time, or with the server, is a [`unit::Left`]: the next actor takes it over, or it is ended.
-//! Before a release is started it is made ready for its engine ([`preparation`]).
+//! Before a release is started it is made ready for its engine ([`preparation`]); what it leaves on other machines goes
+//! with it ([`elsewhere`]).
 
+pub mod elsewhere;
 pub mod outlived;
 pub mod preparation;
 pub mod unit;

@@ -109,12 +109,7 @@ fn wish(runnable: &Runnable, dirs: &AppDirs) -> Result<Wish, AccountError> {
             .collect(),
         writable: vec![dirs.storage(), dirs.tmp(), dirs.home()],
         owner: Owner::of(account, dirs.home()),
-        packages: runnable
-            .config
-            .packages
-            .iter()
-            .cloned()
-            .chain(found)
-            .collect(),
+        packages: runnable.config.packages.clone(),
+        found: found.collect(),
     })
 }

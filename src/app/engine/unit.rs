@@ -82,7 +82,10 @@ impl UnitSpec {
             Engine::Local => Some(Self::Process(Box::new(process_spec(of)))),
             Engine::Swarm(swarm, _) => {
                 let image = of.runnable.image.clone()?;
-                let spec = service_spec(of, swarm.server.clone(), image.reference);
+                let spec = ServiceSpec {
+                    is_measured: true,
+                    ..service_spec(of, swarm, image.reference)
+                };
                 Some(Self::Service(Box::new(spec), image.auth, swarm.clone()))
             }
         }
@@ -237,7 +240,7 @@ fn process_spec(of: UnitOf<'_>) -> ProcessSpec {
     }
 }
 
-fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
+fn service_spec(of: UnitOf<'_>, swarm: &Swarm, image: String) -> ServiceSpec {
     let UnitOf {
         dirs,
         runnable,
@@ -245,8 +248,11 @@ fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
         ..
     } = of;
     let (config, account) = (&runnable.config, runnable.account.as_ref());
-    let volume = |what: &str| format!("procserver-{server}-{}-{what}", config.name);
+    let server = swarm.server.clone();
+    let volume = |what: &str| Swarm::volume(&server, &config.name, what);
     ServiceSpec {
+        constraints: swarm.constraints.clone(),
+        volume_driver: swarm.volumes.clone(),
         app: config.name.clone(),
         release: runnable.id(),
         commit: runnable.release.record.commit.clone(),
@@ -270,6 +276,7 @@ fn service_spec(of: UnitOf<'_>, server: String, image: String) -> ServiceSpec {
         health: runnable.health.clone(),
         stop: config.stop.clone(),
         restart: config.restart.of(&slot.process_type),
+        is_measured: false,
         server,
     }
 }

@@ -3,6 +3,7 @@
 use actix::prelude::*;
 
 use super::App;
+use crate::app::engine::elsewhere;
 use crate::app::operations::Outcome;
 use crate::app::removal::finish_removal;
 use crate::install::record::{Failure, Step};
@@ -15,7 +16,8 @@ impl App {
             return;
         };
         let (dirs, name) = (self.spec.dirs.clone(), self.spec.config.name.clone());
-        let config_dir = self.spec.context.settings.config_dir.clone();
+        let context = self.spec.context.clone();
+        let config_dir = context.settings.config_dir.clone();
         self.spec.context.drains.forget(self.name());
         self.spec.context.receivers.forget(self.name());
         self.spec.context.app_logs.forget(self.name());
@@ -25,6 +27,10 @@ impl App {
             written.await;
             withdrawn.await;
             let keep_storage = removal.keep_storage;
+            if !keep_storage {
+                // As long as its image is here.
+                elsewhere::remove_volumes(name.clone(), context).await;
+            }
             let finish = move || finish_removal(&config_dir, &name, &dirs, keep_storage);
             actix_rt::task::spawn_blocking(finish).await
         };

@@ -3,6 +3,7 @@
 use actix::prelude::*;
 
 use super::App;
+use crate::app::engine::elsewhere;
 use crate::install::release;
 
 impl App {
@@ -27,9 +28,8 @@ impl App {
 
     /// Removes images of releases that are gone.
     fn sweep_images(&self) {
-        if let Some(images) = self.spec.context.images.clone() {
-            actix_rt::spawn(async move { images.sweep().await });
-        }
+        let name = self.spec.config.name.clone();
+        actix_rt::spawn(elsewhere::sweep_images(name, self.spec.context.clone()));
     }
 
     pub(super) fn refresh_releases(&self, ctx: &mut Context<Self>) {

@@ -201,6 +201,11 @@ impl App {
             preview: self.preview(),
             reach: self.reach(),
             pids: of_batches.chain(of_one_offs).collect(),
+            tasks: self
+                .processes()
+                .into_iter()
+                .filter_map(|p| p.task)
+                .collect(),
         }
     }
 

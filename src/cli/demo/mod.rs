@@ -2,8 +2,10 @@
 //! deploys through the real API, shows the ways in, follows the logs, and cleans up.
 //!
 //! [`scratch`] is the directory, [`repository`] the app, [`server`] the child process, [`visits`] the requests through the
-//! proxy, [`steps`] what is shown of it all. Whatever happens, the server is stopped and the directory removed.
+//! proxy, [`steps`] what is shown of it all. [`swarm`] is the same where a Docker Swarm runs the app. Whatever happens, the
+//! server is stopped and the directory removed.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -19,6 +21,7 @@ pub mod repository;
 pub mod scratch;
 pub mod server;
 pub mod steps;
+pub mod swarm;
 pub mod visits;
 
 use super::client::{Call, Client, ClientArgs};
@@ -28,6 +31,7 @@ use crate::document::name::AppName;
 use scratch::Scratch;
 use server::Server;
 use steps::Steps;
+use swarm::Engine;
 use visits::Visits;
 
 /// The demo app's name.
@@ -35,13 +39,18 @@ const NAME: &str = "demo";
 /// How long what should happen at once may take on a slow machine.
 const SOON: Duration = Duration::from_secs(20);
 
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(after_help = "Examples:
   procserver demo                              deploys a small app and follows its logs until Ctrl-C
   procserver demo --once                       checks itself through the proxy, cleans up and exits
   procserver demo --once --json
+  sudo procserver demo --swarm                 the same on the Docker Swarm that this machine manages
 
-It needs git, and nothing else. It listens on a free port of 127.0.0.1 and keeps all its files in one temporary directory.")]
+It needs git, and nothing else. It listens on a free port of 127.0.0.1 and keeps all its files in one temporary directory.
+
+On a swarm it also needs root, mmdebstrap and an engine that is a manager (apt-get install docker.io mmdebstrap; docker swarm \
+init). The app runs on this machine's node. Its services, volumes and images are removed at the end; all else of the engine \
+is left as it is.")]
 pub struct DemoArgs {
     /// Check each way in, kill a process and see it return, then clean up and exit
     #[arg(long)]
@@ -49,12 +58,32 @@ pub struct DemoArgs {
     /// Print JSON and nothing else: the address, the token and the steps with their seconds
     #[arg(long)]
     pub json: bool,
+    /// Run the app on a Docker Swarm
+    #[arg(long)]
+    pub swarm: bool,
+    /// Socket of the swarm's engine, on this machine
+    #[arg(
+        long,
+        requires = "swarm",
+        value_name = "PATH",
+        default_value = "/var/run/docker.sock"
+    )]
+    pub socket: PathBuf,
+    /// Data directory of a server whose root file systems images take, if it has one that fits
+    #[arg(
+        long,
+        requires = "swarm",
+        value_name = "DIR",
+        default_value = "/var/lib/procserver"
+    )]
+    pub base_from: PathBuf,
 }
 
 /// What has to be cleaned up.
 struct Stage {
     scratch: Scratch,
     server: Option<Server>,
+    engine: Option<Engine>,
 }
 
 /// Plays the demo, and cleans up in any case.
@@ -64,12 +93,24 @@ struct Stage {
 pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     actix_rt::System::new().block_on(async {
         let mut steps = Steps::new(args.json);
+        // Before there is anything to clean up.
+        let engine = match args.swarm {
+            true => Some(Engine::find(&args.socket).await?),
+            false => None,
+        };
         let mut stage = Stage {
             scratch: Scratch::new()?,
             server: None,
+            engine,
+        };
+        let playing = async {
+            match args.swarm {
+                true => swarm::play(&args, &mut stage, &mut steps).await,
+                false => play(&args, &mut stage, &mut steps).await,
+            }
         };
         let played = tokio::select! {
-            played = play(args, &mut stage, &mut steps) => played,
+            played = playing => played,
             signalled = interrupted() => signalled.and_then(|()| {
                 ensure!(!args.once, "interrupted before all was checked");
                 Ok(())
@@ -93,7 +134,7 @@ async fn interrupted() -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn play(args: DemoArgs, stage: &mut Stage, steps: &mut Steps) -> anyhow::Result<()> {
+async fn play(args: &DemoArgs, stage: &mut Stage, steps: &mut Steps) -> anyhow::Result<()> {
     steps.say(&format!(
         "procserver demo, in {}",
         stage.scratch.path().display()
@@ -104,29 +145,50 @@ async fn play(args: DemoArgs, stage: &mut Stage, steps: &mut Steps) -> anyhow::R
     let repository = steps
         .take(
             "make a git repository with a Procfile",
-            repository::make(stage.scratch.path()),
+            repository::make(stage.scratch.path(), repository::LOCAL),
         )
         .await?;
     let server = stage
         .server
-        .insert(Server::spawn(&binary, stage.scratch.path())?);
+        .insert(Server::spawn(&binary, stage.scratch.path(), None)?);
     steps.take("start the server", server.ready()).await?;
     let client = server.client()?;
-    deploy(&client, &repository, &binary, steps).await?;
+    let document = json!({
+        "name": NAME,
+        "repo": {"url": repository},
+        "domain": [domain()],
+        "env": {"DEMO_BIN": binary, "GREETING": "It works."},
+    });
+    deploy(&client, &document, steps).await?;
 
     let direct = web(&client).await?["port"]
         .as_u64()
         .context("web.1 has no port")?;
-    let visits = Visits::new(server.address()?, u16::try_from(direct)?);
+    let visits = Visits::new(server.address()?, Some(u16::try_from(direct)?));
+    visit_all(&visits, steps).await?;
+    show_ways_in(args.once, &visits, server, steps)?;
+    if args.once {
+        return check_the_rest(&client, &visits, steps).await;
+    }
+    follow(args, &client, server, steps).await
+}
+
+async fn visit_all(visits: &Visits, steps: &mut Steps) -> anyhow::Result<()> {
     for visit in visits.all() {
         steps
             .take(&format!("GET {}", visit.by), visits.check(visit))
             .await?;
     }
-    show_ways_in(args.once, &visits, server, steps)?;
-    if args.once {
-        return check_the_rest(&client, &visits, steps).await;
-    }
+    Ok(())
+}
+
+/// Shows the app's log until somebody interrupts.
+async fn follow(
+    args: &DemoArgs,
+    client: &Client,
+    server: &Server,
+    steps: &mut Steps,
+) -> anyhow::Result<()> {
     if args.json {
         steps.document(server.url()?, server.token())?;
     }
@@ -138,19 +200,13 @@ async fn play(args: DemoArgs, stage: &mut Stage, steps: &mut Steps) -> anyhow::R
     bail!("the server closed the log")
 }
 
+/// The hosts of the app, as a document has them.
+fn domain() -> String {
+    format!("^{NAME}\\.localhost$")
+}
+
 /// Creates the app over TCP with the token, as any client would.
-async fn deploy(
-    client: &Client,
-    repository: &str,
-    binary: &str,
-    steps: &mut Steps,
-) -> anyhow::Result<()> {
-    let document = json!({
-        "name": NAME,
-        "repo": {"url": repository},
-        "domain": [format!("^{NAME}\\.localhost$")],
-        "env": {"DEMO_BIN": binary, "GREETING": "It works."},
-    });
+async fn deploy(client: &Client, document: &Value, steps: &mut Steps) -> anyhow::Result<()> {
     steps.say(&format!("POST /applications {document}"))?;
     let name = AppName::parse(NAME)?;
     let call = Call::new(Method::POST, "/applications").body(document.to_string());
@@ -220,7 +276,7 @@ async fn check_the_rest(client: &Client, visits: &Visits, steps: &mut Steps) -> 
             .take(&format!("GET {} once more", visit.by), visits.check(visit))
             .await?;
     }
-    steps.take("delete the app", delete(client)).await
+    steps.take("delete the app", delete(client, SOON)).await
 }
 
 async fn log_has_requests(client: &Client) -> anyhow::Result<()> {
@@ -233,7 +289,8 @@ async fn log_has_requests(client: &Client) -> anyhow::Result<()> {
                 anyhow::Ok(())
             })
             .await?;
-        Ok(String::from_utf8_lossy(&text).contains("web.1 | GET /"))
+        let text = String::from_utf8_lossy(&text);
+        Ok(text.lines().any(|line| line.ends_with("web.1 | GET /")))
     })
     .await
 }
@@ -249,13 +306,13 @@ async fn returns_after_kill(client: &Client) -> anyhow::Result<()> {
     .await
 }
 
-async fn delete(client: &Client) -> anyhow::Result<()> {
-    let call = Call::new(Method::DELETE, format!("/applications/{NAME}")).wait(SOON);
+async fn delete(client: &Client, limit: Duration) -> anyhow::Result<()> {
+    let call = Call::new(Method::DELETE, format!("/applications/{NAME}")).wait(limit);
     let answer = client.send(&call).await?;
     ensure!(
         answer.status != 202,
         "the app is not gone after {} s",
-        SOON.as_secs()
+        limit.as_secs()
     );
     Ok(())
 }
@@ -281,9 +338,17 @@ impl Stage {
         if let Some(server) = &mut self.server {
             // With the user that was made for it.
             if let Ok(client) = server.client() {
-                let _gone_or_never_there = delete(&client).await;
+                let limit = self.engine.as_ref().map_or(SOON, |_| swarm::LIMIT);
+                let _gone_or_never_there = delete(&client, limit).await;
             }
-            steps.take("stop the server", server.stop()).await?;
+            let stopped = steps.take("stop the server", server.stop()).await;
+            if let (Some(engine), Ok(address)) = (&self.engine, server.address()) {
+                let cleared = engine.clear(self.scratch.path(), address);
+                steps
+                    .take("remove what it left on the engine", cleared)
+                    .await?;
+            }
+            stopped?;
         }
         steps
             .take("remove its files", async { self.scratch.remove() })

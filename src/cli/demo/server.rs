@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -24,11 +24,25 @@ const SLICE: u16 = 20;
 const FIRST_PORT: u16 = 8001;
 const SLICES: u16 = 49;
 
-/// The settings of a server with this slice of ports.
-fn settings_of(slice: u16) -> String {
+/// The settings of a server with this slice of ports, which listens on this port of 127.0.0.1.
+fn settings_of(listen: u16, slice: u16) -> String {
     let first = FIRST_PORT + slice * SLICE;
     let last = first + SLICE - 1;
-    format!("listen = [\"127.0.0.1:0\"]\nallow_file_repos = true\nports = \"{first}-{last}\"\n")
+    format!(
+        "listen = [\"127.0.0.1:{listen}\"]\nallow_file_repos = true\nports = \"{first}-{last}\"\n"
+    )
+}
+
+/// Those of a server with the swarm of the engine at `socket`, on whose node all its processes run: that is this machine,
+/// and no other fetches images from 127.0.0.1. They name the port, so it is chosen before the server has it.
+fn settings_with_swarm(socket: &Path, node: &str) -> anyhow::Result<String> {
+    let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+    let socket = toml::Value::from(socket.to_str().context("the socket's path is not UTF-8")?);
+    let node = toml::Value::from(format!("node.id=={node}"));
+    let local = settings_of(free.port(), random_slice());
+    Ok(format!(
+        "{local}[engine.swarm]\nsocket = {socket}\nconstraints = [{node}]\n"
+    ))
 }
 
 /// A slice by chance: a port is found free a moment before the app listens on it, and another demo that starts at the same
@@ -49,13 +63,21 @@ pub struct Server {
 
 impl Server {
     /// Starts `binary serve` with all its files in `scratch`. To be put where it will be stopped before anything else is
-    /// awaited.
+    /// awaited. `engine`: its socket and node, where applications may run on a swarm.
     ///
     /// # Errors
     /// Those of the file system and of the spawn.
-    pub fn spawn(binary: &str, scratch: &Path) -> anyhow::Result<Self> {
+    pub fn spawn(
+        binary: &str,
+        scratch: &Path,
+        engine: Option<(&Path, &str)>,
+    ) -> anyhow::Result<Self> {
         let settings = scratch.join("procserver.toml");
-        fs::write(&settings, settings_of(random_slice()))?;
+        let text = match engine {
+            None => settings_of(0, random_slice()),
+            Some((socket, node)) => settings_with_swarm(socket, node)?,
+        };
+        fs::write(&settings, text)?;
         let mut command = Command::new(binary);
         for (name, _) in std::env::vars_os() {
             // Settings of another server; the level of logging may stay.

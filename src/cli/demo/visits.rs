@@ -31,12 +31,12 @@ pub struct Visits {
 }
 
 impl Visits {
-    /// The ways in through the proxy at `proxy`, and past it to the process on port `direct`.
+    /// The ways in through the proxy at `proxy`, and, where the process is on this machine, past it to its port `direct`.
     #[must_use]
-    pub fn new(proxy: SocketAddr, direct: u16) -> Self {
+    pub fn new(proxy: SocketAddr, direct: Option<u16>) -> Self {
         let name = super::NAME;
         let visit = |by, url, field| Visit { by, url, field };
-        let all = vec![
+        let mut all = vec![
             visit("by path", format!("http://{proxy}/{name}/"), None),
             visit(
                 "by X-App",
@@ -48,12 +48,11 @@ impl Visits {
                 format!("http://{proxy}/"),
                 Some(("Host", format!("{name}.localhost"))),
             ),
-            visit(
-                "by port, without the proxy",
-                format!("http://127.0.0.1:{direct}/"),
-                None,
-            ),
         ];
+        all.extend(direct.map(|port| {
+            let url = format!("http://127.0.0.1:{port}/");
+            visit("by port, without the proxy", url, None)
+        }));
         Self {
             http: awc::Client::default(),
             all,
@@ -65,11 +64,11 @@ impl Visits {
         self.all.iter()
     }
 
-    /// Makes one, and looks whether the app's own page came.
+    /// Makes one, and looks whether the app's own page came, which it returns.
     ///
     /// # Errors
     /// It did not.
-    pub async fn check(&self, visit: &Visit) -> anyhow::Result<()> {
+    pub async fn check(&self, visit: &Visit) -> anyhow::Result<String> {
         let url = &visit.url;
         let mut request = self.http.get(url);
         if let Some((name, value)) = &visit.field {
@@ -82,14 +81,14 @@ impl Visits {
             .body()
             .await
             .with_context(|| format!("{url}: the body broke off"))?;
-        let text = String::from_utf8_lossy(&body);
+        let text = String::from_utf8_lossy(&body).into_owned();
         ensure!(
             response.status() == 200 && text.contains("It works."),
             "{url} answered {}: {}",
             response.status(),
             text.chars().take(500).collect::<String>()
         );
-        Ok(())
+        Ok(text)
     }
 }
 
@@ -99,7 +98,7 @@ mod tests {
 
     #[test]
     fn every_way_in_can_be_tried_with_curl() {
-        let visits = Visits::new(([127, 0, 0, 1], 4000).into(), 8001);
+        let visits = Visits::new(([127, 0, 0, 1], 4000).into(), Some(8001));
         let commands: Vec<_> = visits.all().map(Visit::command).collect();
         assert_eq!(
             commands,

@@ -54,18 +54,16 @@ pub fn disks(settings: &Settings) -> Vec<Finding> {
             continue;
         }
         seen.push(disk.f_fsid);
-        found.push(room(
-            check,
-            &Room {
-                path,
-                free: disk.f_bavail * disk.f_frsize,
-                total: disk.f_blocks * disk.f_frsize,
-                free_inodes: disk.f_favail,
-                inodes: disk.f_files,
-            },
-        ));
+        found.push(room(check, &Room::of(path, &disk)));
     }
     found
+}
+
+/// The disk of a directory of another program, where that is one of this machine.
+#[must_use]
+pub fn disk(check: &str, path: &Path) -> Option<Finding> {
+    let found = path.exists().then(|| rustix::fs::statvfs(path))?.ok()?;
+    Some(room(check, &Room::of(path.to_owned(), &found)))
 }
 
 /// Whether this program can read what is in the data directory.
@@ -146,6 +144,18 @@ struct Room {
     total: u64,
     free_inodes: u64,
     inodes: u64,
+}
+
+impl Room {
+    fn of(path: PathBuf, disk: &rustix::fs::StatVfs) -> Self {
+        Self {
+            path,
+            free: disk.f_bavail * disk.f_frsize,
+            total: disk.f_blocks * disk.f_frsize,
+            free_inodes: disk.f_favail,
+            inodes: disk.f_files,
+        }
+    }
 }
 
 fn room(check: &str, room: &Room) -> Finding {

@@ -16,6 +16,7 @@ pub mod report;
 pub mod running;
 pub mod sandbox;
 pub mod settings;
+pub mod swarm;
 pub mod unit;
 
 use super::output::Output;
@@ -76,6 +77,7 @@ fn checks(args: &DoctorArgs) -> Vec<Finding> {
         found.extend(ports::checks(settings, running.as_ref()));
         found.extend(running::checks(settings, running.as_ref()));
         found.extend(names::checks(settings, running.as_ref()));
+        found.extend(swarm::checks(settings));
     }
     found.extend(machine::checks());
     found.extend(unit::checks());

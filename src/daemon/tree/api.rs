@@ -70,6 +70,11 @@ pub(super) fn state(context: &AppContext, given: &Given, told: Told) -> ApiState
         failed_hooks: Arc::default(),
         failed_pulls: Arc::default(),
         images: context.images.clone().filter(Images::are_given_out),
+        meters: context
+            .swarm
+            .as_ref()
+            .map(|swarm| swarm.meters.clone())
+            .unwrap_or_default(),
         hooks: Hooks::default(),
         uploads: Uploads::default(),
         sessions: Sessions::open(&settings.data_dir),

@@ -57,6 +57,10 @@ fn every_setting_can_be_in_the_file() {
         [engine.swarm]
         socket = "/var/run/docker.sock"
         registry = "https://me:sesame@registry.example.org/apps"
+        registry_ca = "/etc/procserver/registry.pem"
+        base_image = "https://me:sesame@registry.example.org/base:12"
+        constraints = ["node.labels.apps==yes"]
+        volumes = { driver = "local", options = { type = "nfs", o = "addr=nas", device = ":/apps" } }
         [traces]
         url = "http://127.0.0.1:4318/v1/traces"
         sample = 0.5

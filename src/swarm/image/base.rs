@@ -1,5 +1,6 @@
 //! The lowest layer of images: a root file system of this machine's Debian, from the machine's own package sources, with
-//! the packages that a document names. mmdebstrap makes it. Applications with the same packages share one.
+//! the packages that a document names. mmdebstrap makes it. Applications with the same packages share one. Where the
+//! settings name a base image, its layers are the lowest of all images instead.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,10 +11,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::base_image::BaseImage;
 use super::blobs::{Blobs, make_directory};
 use super::digest::Digest;
 use super::identity::Accounts;
 use super::layer::{self, Layer};
+use super::manifest;
+use super::pull::{Files, Pulled, pull};
+use super::session::RegistryError;
 use crate::document::package::Package;
 use crate::install::command::{self, Program};
 use crate::install::failure;
@@ -60,7 +65,17 @@ const LEFT_OUT: [&str; 5] = [
 /// A root file system in the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
+    /// The lowest layer.
     pub layer: Layer,
+    /// Those above it, where it is an image that was fetched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    above: Vec<Layer>,
+    /// The variables of that image, `NAME=value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// The packages of that image, `NAME=version`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    installed: BTreeSet<String>,
     /// Its `/etc/passwd` and `/etc/group`.
     passwd: String,
     group: String,
@@ -68,6 +83,54 @@ pub struct Base {
 }
 
 impl Base {
+    /// From the lowest on.
+    pub fn layers(&self) -> impl Iterator<Item = &Layer> {
+        std::iter::once(&self.layer).chain(&self.above)
+    }
+
+    fn is_in(&self, blobs: &Blobs) -> bool {
+        self.layers().all(|layer| blobs.has(&layer.digest))
+    }
+
+    /// The packages that an image which was fetched does not have.
+    #[must_use]
+    pub fn lacks(&self, packages: &[Package]) -> Vec<String> {
+        let has = |package: &Package| {
+            let mut found = self
+                .installed
+                .iter()
+                .filter_map(|known| known.split_once('='));
+            found.any(|(name, version)| {
+                let wanted = package.version.as_deref();
+                name == package.name && wanted.is_none_or(|wanted| wanted == version)
+            })
+        };
+        let lacking = packages.iter().filter(|package| !has(package));
+        lacking.map(|package| package.name.clone()).collect()
+    }
+
+    fn of(pulled: Pulled) -> io::Result<Self> {
+        let mut layers = pulled.layers.into_iter();
+        let Some(layer) = layers.next() else {
+            return Err(io::Error::other("it has no layer"));
+        };
+        let Files {
+            passwd,
+            group,
+            status,
+        } = pulled.files;
+        Ok(Self {
+            layer,
+            above: layers.collect(),
+            env: pulled.env,
+            installed: status.as_deref().map(installed).unwrap_or_default(),
+            // Without one, what runs there knows root by its number alone.
+            passwd: passwd.unwrap_or_else(|| "root:x:0:0:root:/root:/bin/sh\n".to_owned()),
+            group: group.unwrap_or_else(|| "root:x:0:\n".to_owned()),
+            made: Timestamp::now(),
+        })
+    }
+
     #[must_use]
     pub fn accounts(&self) -> Accounts {
         Accounts {
@@ -85,6 +148,9 @@ impl Base {
         layer.file("/etc/passwd".as_ref(), layer::Rights::OF_ROOT, 0, content)?;
         Ok(Self {
             layer: layer.store()?,
+            above: Vec::new(),
+            env: Vec::new(),
+            installed: BTreeSet::new(),
             passwd: accounts.to_owned(),
             group: String::new(),
             made: Timestamp::now(),
@@ -147,6 +213,33 @@ impl Bases {
         Ok(bases)
     }
 
+    /// Takes over the young ones of another server, whose directory is `from`. Blocks.
+    ///
+    /// # Errors
+    /// A file cannot be copied.
+    pub fn take_over(from: &Path, to: &Path) -> io::Result<usize> {
+        let own = Self::open(to)?;
+        let (theirs, blobs) = (from.join("bases"), Blobs::open(to.join("blobs"))?);
+        let entries = std::fs::read_dir(theirs).into_iter().flatten();
+        let mut taken = 0;
+        for entry in entries.flatten() {
+            let Some(base) = read(&entry.path()).filter(|base| base.is_fresh(Timestamp::now()))
+            else {
+                continue;
+            };
+            let mut is_whole = true;
+            for layer in base.layers() {
+                is_whole &= take_blob(&from.join("blobs"), &blobs, layer.digest)?;
+            }
+            if is_whole {
+                let record = own.records.join(entry.file_name());
+                durable::replace(&record, &serde_json::to_vec_pretty(&base)?, 0o600)?;
+                taken += 1;
+            }
+        }
+        Ok(taken)
+    }
+
     /// The layers of all of them that are young, so that the next image may want them. Blocks.
     #[must_use]
     pub fn layers(&self) -> Vec<Digest> {
@@ -155,7 +248,7 @@ impl Bases {
         let known = entries.flatten().filter_map(|entry| read(&entry.path()));
         known
             .filter(|base| base.is_fresh(now))
-            .map(|base| base.layer.digest)
+            .flat_map(|base| base.layers().map(|layer| layer.digest).collect::<Vec<_>>())
             .collect()
     }
 
@@ -170,22 +263,49 @@ impl Bases {
         log: &InstallLog,
         limits: &StepLimits,
     ) -> Result<Base, StepError> {
-        let path = self.records.join(format!("{}.json", packages.key()));
+        let told = format!("making a root file system: {}", packages.all().join(" "));
+        let make = async |record: &Path| self.make(packages, record, blobs, log, limits).await;
+        let (key, around) = (packages.key(), (blobs, log, limits));
+        self.kept(&key, told, around, make).await
+    }
+
+    /// That of an image, which is fetched where there is none, or only an old one: a tag may name another by then.
+    ///
+    /// # Errors
+    /// As [`Self::with`].
+    pub async fn of_image(
+        &self,
+        image: &BaseImage,
+        blobs: &Blobs,
+        log: &InstallLog,
+        limits: &StepLimits,
+    ) -> Result<Base, StepError> {
+        let key = format!("image\n{}\n{image}", std::env::consts::ARCH);
+        let told = format!("fetching the base image {image}");
+        let fetch = async |record: &Path| fetch(image, record, blobs, log, limits).await;
+        let (key, around) = (Digest::of(key.as_bytes()).hex(), (blobs, log, limits));
+        self.kept(&key, told, around, fetch).await
+    }
+
+    /// The one whose record has the name `key`, as [`Self::with`] says; `told` is what `make` does.
+    async fn kept(
+        &self,
+        key: &str,
+        told: String,
+        (blobs, log, limits): (&Blobs, &InstallLog, &StepLimits),
+        make: impl AsyncFnOnce(&Path) -> Result<Base, StepError>,
+    ) -> Result<Base, StepError> {
+        let path = self.records.join(format!("{key}.json"));
         let (own, blobs_of) = (path.clone(), blobs.clone());
-        let look =
-            move |_: &StepLimits| Ok(read(&own).filter(|base| blobs_of.has(&base.layer.digest)));
+        let look = move |_: &StepLimits| Ok(read(&own).filter(|base| base.is_in(&blobs_of)));
         let known = limits.blocking(log.step(), "cannot look for the root file system", look);
         let known = known.await?;
         if let Some(base) = known.as_ref().filter(|b| b.is_fresh(Timestamp::now())) {
             log.line(format!("root file system of {}", base.made)).await;
             return Ok(base.clone());
         }
-        log.line(format!(
-            "making a root file system: {}",
-            packages.all().join(" ")
-        ))
-        .await;
-        match (self.make(packages, &path, blobs, log, limits).await, known) {
+        log.line(told).await;
+        match (make(&path).await, known) {
             (Err(StepError::Failed(failure)), Some(old)) => {
                 let told = format!(
                     "remark: {}; the root file system of {} stays",
@@ -196,6 +316,20 @@ impl Bases {
             }
             (made, _) => made,
         }
+    }
+
+    /// Removes the records of those whose layers are gone. Blocks.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or a record not be removed.
+    pub fn sweep(&self, blobs: &Blobs) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.records)? {
+            let path = entry?.path();
+            if read(&path).is_none_or(|base| !base.is_in(blobs)) {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
 
     async fn make(
@@ -223,6 +357,63 @@ impl Bases {
         let what = "cannot store the root file system";
         limits.blocking(log.step(), what, store).await
     }
+}
+
+/// Whether the blob of another server could be taken over: that may be removing it.
+fn take_blob(from: &Path, to: &Blobs, digest: Digest) -> io::Result<bool> {
+    let Ok(mut content) = regular::open(&from.join(digest.hex())) else {
+        return Ok(false);
+    };
+    let mut writer = to.write()?;
+    io::copy(&mut content, &mut writer)?;
+    Ok(writer.store_as(digest)?.is_some())
+}
+
+async fn fetch(
+    image: &BaseImage,
+    record: &Path,
+    blobs: &Blobs,
+    log: &InstallLog,
+    limits: &StepLimits,
+) -> Result<Base, StepError> {
+    let architecture = manifest::architecture(std::env::consts::ARCH);
+    let tell = async |line| log.line(line).await;
+    let pulled = limits.hold(pull(image, architecture, blobs, tell)).await;
+    let pulled = pulled
+        .map_err(|reached| reached.into_error(log.step(), "fetching the base image", vec![]))?
+        .map_err(|error| not_fetched(log, image, &error))?;
+    log.line(format!("the base image is {}", pulled.digest))
+        .await;
+    let record = record.to_owned();
+    let note = move |_: &StepLimits| {
+        let base = Base::of(pulled)?;
+        durable::replace(&record, &serde_json::to_vec_pretty(&base)?, 0o600)?;
+        Ok(base)
+    };
+    limits
+        .blocking(log.step(), "cannot note the base image", note)
+        .await
+}
+
+fn not_fetched(log: &InstallLog, image: &BaseImage, error: &RegistryError) -> Failure {
+    let reason = format!("the base image {image} cannot be fetched: {error}");
+    let hint =
+        "look at base_image under [engine.swarm] (procserver.toml), and at the registry itself";
+    Failure::new(log.step(), reason).hint(hint)
+}
+
+/// The packages that dpkg has installed, by its status file.
+fn installed(status: &str) -> BTreeSet<String> {
+    let stanzas = status.split("\n\n").filter_map(|stanza| {
+        let field = |name: &str| {
+            let mut lines = stanza.lines();
+            lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        };
+        let is_there = field("Status")?.ends_with(" installed");
+        let (name, version) = (field("Package")?, field("Version")?);
+        is_there.then(|| format!("{name}={version}"))
+    });
+    stanzas.collect()
 }
 
 fn not_made(log: &InstallLog, packages: &Packages, tail: Vec<String>) -> Failure {
@@ -287,6 +478,9 @@ fn store(blobs: &Blobs, archive: &Path, record: &Path, limits: &StepLimits) -> i
     let layer = layer::of_archive(blobs, &mut content, &|| limits.check())?;
     let base = Base {
         layer,
+        above: Vec::new(),
+        env: Vec::new(),
+        installed: BTreeSet::new(),
         passwd,
         group,
         made: Timestamp::now(),
@@ -353,6 +547,9 @@ mod tests {
                 size: 0,
                 diff_id: Digest::of(b""),
             },
+            above: Vec::new(),
+            env: Vec::new(),
+            installed: BTreeSet::new(),
             passwd: String::new(),
             group: String::new(),
             made: Timestamp::UNIX_EPOCH,
@@ -360,6 +557,70 @@ mod tests {
         let day = jiff::SignedDuration::from_hours(24);
         assert!(base.is_fresh(Timestamp::UNIX_EPOCH + day * 6));
         assert!(!base.is_fresh(Timestamp::UNIX_EPOCH + day * 7));
+    }
+
+    #[test]
+    fn young_ones_of_another_server_are_taken_over_whole() {
+        let home = tempfile::tempdir().unwrap();
+        let (from, to) = (home.path().join("from"), home.path().join("to"));
+        let theirs = Bases::open(&from).unwrap();
+        let blobs = Blobs::open(from.join("blobs")).unwrap();
+        let young = Base::bare(&blobs).unwrap();
+        let old = Base {
+            made: Timestamp::UNIX_EPOCH,
+            ..young.clone()
+        };
+        let lost = Base {
+            layer: Layer {
+                digest: Digest::of(b"lost"),
+                ..young.layer.clone()
+            },
+            ..young.clone()
+        };
+        for (name, base) in [("young", &young), ("old", &old), ("lost", &lost)] {
+            let record = theirs.records.join(format!("{name}.json"));
+            std::fs::write(record, serde_json::to_vec(base).unwrap()).unwrap();
+        }
+        assert_eq!(Bases::take_over(&from, &to).unwrap(), 1);
+        assert_eq!(read(&to.join("bases/young.json")), Some(young.clone()));
+        let taken = Blobs::open(to.join("blobs")).unwrap();
+        assert!(taken.has(&young.layer.digest));
+        assert_eq!(Bases::take_over(&home.path().join("none"), &to).unwrap(), 0);
+    }
+
+    #[test]
+    fn an_image_has_the_packages_that_its_dpkg_says() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(home.path().to_owned()).unwrap();
+        let status = "Package: jq\nStatus: install ok installed\nVersion: 1.6\nDescription: x\n more\n\n\
+            Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
+            Package: held\nStatus: hold ok installed\nVersion: 2\n";
+        let base = Base {
+            installed: installed(status),
+            ..Base::bare(&blobs).unwrap()
+        };
+        let lacks = |name, version| base.lacks(&[package(name, version)]);
+        assert_eq!(lacks("jq", None), [""; 0]);
+        assert_eq!(lacks("jq", Some("1.6")), [""; 0]);
+        assert_eq!(lacks("held", None), [""; 0]);
+        assert_eq!(lacks("jq", Some("1.7")), ["jq"]);
+        assert_eq!(lacks("gone", None), ["gone"]);
+    }
+
+    #[test]
+    fn records_whose_layers_are_gone_go_too() {
+        let home = tempfile::tempdir().unwrap();
+        let bases = Bases::open(home.path()).unwrap();
+        let blobs = Blobs::open(home.path().join("blobs")).unwrap();
+        let base = Base::bare(&blobs).unwrap();
+        let record = bases.records.join("a.json");
+        std::fs::write(&record, serde_json::to_vec(&base).unwrap()).unwrap();
+        std::fs::write(bases.records.join("b.json"), "of another version").unwrap();
+        bases.sweep(&blobs).unwrap();
+        assert!(record.exists() && !bases.records.join("b.json").exists());
+        blobs.retain(&std::collections::HashSet::new()).unwrap();
+        bases.sweep(&blobs).unwrap();
+        assert!(!record.exists());
     }
 
     #[test]

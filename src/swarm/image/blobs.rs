@@ -114,16 +114,32 @@ impl Writer {
     /// # Errors
     /// The disk is full, or fails; there is no such blob then, unless there was one.
     pub fn store(self) -> io::Result<(Digest, u64)> {
+        let stored = self.store_if(|_| true)?;
+        stored.ok_or_else(|| io::Error::other("it is stored in any case"))
+    }
+
+    /// As [`Self::store`], if it has this digest; `None`: it has another, and nothing is left of it. Blocks.
+    ///
+    /// # Errors
+    /// As [`Self::store`].
+    pub fn store_as(self, wanted: Digest) -> io::Result<Option<(Digest, u64)>> {
+        self.store_if(|digest| digest == wanted)
+    }
+
+    fn store_if(self, is_wanted: impl FnOnce(Digest) -> bool) -> io::Result<Option<(Digest, u64)>> {
         let (file, digest, size) = self.file.finish();
+        if !is_wanted(digest) {
+            return Ok(None);
+        }
         let file = file.into_inner().map_err(|error| error.into_error())?;
         if self.blobs.has(&digest) {
-            return Ok((digest, size));
+            return Ok(Some((digest, size)));
         }
         file.as_file().sync_all()?;
         file.persist(self.blobs.path(&digest))
             .map_err(|error| error.error)?;
         durable::sync_directory(&self.blobs.directory)?;
-        Ok((digest, size))
+        Ok(Some((digest, size)))
     }
 }
 
@@ -163,6 +179,19 @@ mod tests {
         file.unwrap().read_to_string(&mut read).unwrap();
         assert_eq!(read, "content");
         assert!(blobs.read(&Digest::of(b"other")).unwrap().is_none());
+    }
+
+    #[test]
+    fn content_of_another_digest_is_not_stored() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(home.path().to_owned()).unwrap();
+        let mut writer = blobs.write().unwrap();
+        writer.write_all(b"other").unwrap();
+        assert_eq!(writer.store_as(Digest::of(b"wanted")).unwrap(), None);
+        assert!(names(home.path()).is_empty());
+        let mut writer = blobs.write().unwrap();
+        writer.write_all(b"wanted").unwrap();
+        assert!(writer.store_as(Digest::of(b"wanted")).unwrap().is_some());
     }
 
     #[test]

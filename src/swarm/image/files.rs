@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -112,8 +112,24 @@ impl Walk<'_> {
             self.known.insert(id, path.to_owned());
         }
         let size = u64::try_from(stat.st_size).unwrap_or_default();
-        self.writer
-            .file(path, own, stat.st_mtime, (File::from(file), size))
+        let content = Checked {
+            file: File::from(file),
+            check: self.check,
+        };
+        self.writer.file(path, own, stat.st_mtime, (content, size))
+    }
+}
+
+/// A file, before each read of which is asked whether anybody still wants it: a sparse one may be of any size.
+struct Checked<'a> {
+    file: File,
+    check: &'a dyn Fn() -> io::Result<()>,
+}
+
+impl Read for Checked<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        (self.check)()?;
+        self.file.read(bytes)
     }
 }
 
@@ -200,5 +216,23 @@ mod tests {
         let told = layer_of(&blobs, home.path(), &no).unwrap_err();
         assert_eq!(told.to_string(), "cancelled");
         assert_eq!(fs::read_dir(home.path().join("blobs")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn it_ends_within_a_file_that_has_no_end() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(home.path().join("blobs")).unwrap();
+        let sparse = File::create(home.path().join("sparse")).unwrap();
+        sparse.set_len(1 << 40).unwrap();
+        let asked = std::cell::Cell::new(0);
+        let soon_no = || {
+            asked.set(asked.get() + 1);
+            match asked.get() {
+                100 => Err(io::Error::other("cancelled")),
+                _ => Ok(()),
+            }
+        };
+        let told = layer_of(&blobs, home.path(), &soon_no).unwrap_err();
+        assert!(told.to_string().ends_with("/sparse: cancelled"), "{told}");
     }
 }

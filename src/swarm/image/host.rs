@@ -1,6 +1,8 @@
-//! Where the nodes of a swarm reach this server (pure).
+//! Where the nodes of a swarm reach this server, and registries (pure).
 
 use std::net::SocketAddr;
+
+use crate::document::target_url::TargetUrl;
 
 /// What the settings say of how this server is reached.
 #[derive(Clone, Copy, Debug)]
@@ -20,14 +22,24 @@ impl Reached<'_> {
     /// without dots for a part of a path at Docker's hub.
     #[must_use]
     pub fn host(self) -> Option<String> {
-        let tls = self.tls_listen.first().map(SocketAddr::port);
-        let plain = self.listen.first();
+        // References outlive a server that listens on some port that is free.
+        let is_known = |listener: &&SocketAddr| listener.port() != 0;
+        let tls = self.tls_listen.iter().find(is_known).map(SocketAddr::port);
+        let plain = self.listen.iter().find(is_known);
         match (self.api_hosts.first(), tls.or(plain.map(SocketAddr::port))) {
             (Some(name), Some(port)) => Some(format!("{name}:{port}")),
             (None, Some(_)) => plain.map(own),
             (_, None) => None,
         }
     }
+}
+
+/// The host and port of a registry, as references of images have them: see [`Reached::host`].
+#[must_use]
+pub fn of(registry: &TargetUrl) -> String {
+    let usual = if registry.scheme == "http" { 80 } else { 443 };
+    let port = registry.port.unwrap_or(usual);
+    format!("{}:{port}", registry.host)
 }
 
 /// An address at which this machine reaches its own listener. An engine takes no IPv6 address for a host.
@@ -79,5 +91,7 @@ mod tests {
         );
         assert_eq!(host(&[], &["[::]:443"], &[]), None);
         assert_eq!(host(&["a.b"], &[], &[]), None);
+        assert_eq!(host(&["a.b"], &[], &["10.0.0.1:0"]), None);
+        assert_eq!(host(&[], &[], &["10.0.0.1:0"]), None);
     }
 }

@@ -9,9 +9,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use bollard::auth::DockerCredentials;
 use tokio::sync::Mutex;
 
 use super::base::{Base, Bases, Packages};
+use super::base_image::BaseImage;
 use super::blobs::make_directory;
 use super::digest::Digest;
 use super::pull_secret::PullSecret;
@@ -35,6 +39,15 @@ pub struct Image {
     pub auth: String,
 }
 
+impl Image {
+    /// What an engine is to log in with.
+    #[must_use]
+    pub fn credentials(&self) -> Option<DockerCredentials> {
+        let text = URL_SAFE.decode(&self.auth).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
 impl std::fmt::Debug for Image {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { reference, .. } = self;
@@ -42,6 +55,17 @@ impl std::fmt::Debug for Image {
             .field("reference", reference)
             .finish_non_exhaustive()
     }
+}
+
+/// What nodes may have of an application.
+#[derive(Clone, Debug)]
+pub struct OnNodes {
+    /// The image of its newest release: the one that most nodes have.
+    pub newest: Image,
+    /// Of all its images.
+    pub repository: String,
+    /// Digests of those that releases still need.
+    pub kept: Vec<String>,
 }
 
 /// Where nodes fetch images.
@@ -62,6 +86,8 @@ struct Inner {
     store: Store,
     bases: Bases,
     origin: Origin,
+    /// What images are built on, in the place of this machine's Debian.
+    base_image: Option<BaseImage>,
     /// One image is made at a time, and nothing is swept meanwhile.
     turn: Mutex<()>,
 }
@@ -72,6 +98,18 @@ impl Images {
     /// # Errors
     /// As `mkdir(2)`.
     pub fn open(data_dir: &Path, origin: Origin) -> io::Result<Self> {
+        Self::open_on(data_dir, origin, None)
+    }
+
+    /// As [`Self::open`], with images that are built on another.
+    ///
+    /// # Errors
+    /// As `mkdir(2)`.
+    pub fn open_on(
+        data_dir: &Path,
+        origin: Origin,
+        base_image: Option<BaseImage>,
+    ) -> io::Result<Self> {
         let directory = data_dir.join("swarm");
         make_directory(&directory)?;
         // What a server that was killed was making.
@@ -80,6 +118,7 @@ impl Images {
             store: Store::open(data_dir, &directory)?,
             bases: Bases::open(&directory)?,
             origin,
+            base_image,
             turn: Mutex::new(()),
         })))
     }
@@ -103,11 +142,7 @@ impl Images {
         let record = match self.known(wish, log, limits).await? {
             Some(record) => record,
             None => {
-                let packages = Packages::of(&wish.packages);
-                let bases = &self.0.bases;
-                let base = bases
-                    .with(&packages, &self.0.store.blobs, log, limits)
-                    .await?;
+                let base = self.base(wish, log, limits).await?;
                 self.make(wish, base, log, limits).await?
             }
         };
@@ -135,6 +170,35 @@ impl Images {
             reference: format!("{repository}@{}", record.manifest),
             auth,
         })
+    }
+
+    async fn base(
+        &self,
+        wish: &Wish,
+        log: &InstallLog,
+        limits: &StepLimits,
+    ) -> Result<Base, StepError> {
+        let (bases, blobs) = (&self.0.bases, &self.0.store.blobs);
+        let Some(image) = &self.0.base_image else {
+            let all = [&wish.packages[..], &wish.found].concat();
+            return bases.with(&Packages::of(&all), blobs, log, limits).await;
+        };
+        let base = bases.of_image(image, blobs, log, limits).await?;
+        let lacks = base.lacks(&wish.packages).join(", ");
+        if !lacks.is_empty() {
+            let reason = format!("the base image {image} lacks packages of the document: {lacks}");
+            let hint = "put them into that image, or take base_image out of [engine.swarm] (procserver.toml)";
+            return Err(Failure::new(log.step(), reason).hint(hint).into());
+        }
+        // It may have a language from elsewhere.
+        let lacks = base.lacks(&wish.found).join(", ");
+        if !lacks.is_empty() {
+            let told = format!(
+                "remark: the base image has no Debian package of {lacks}, which the release looks to need"
+            );
+            log.line(told).await;
+        }
+        Ok(base)
     }
 
     /// Sees to it that the registry has it. One that had it, and does not answer now, holds nothing up: what runs of the
@@ -264,6 +328,38 @@ impl Images {
         }
     }
 
+    /// What nodes may have of `app`; `None`: none of its images is here. Blocks.
+    ///
+    /// # Errors
+    /// As `open(2)`.
+    pub fn on_nodes(&self, app: &AppName) -> io::Result<Option<OnNodes>> {
+        let mut records = self.0.store.records(app)?;
+        records.sort_by_key(|(code, _)| *code);
+        let Some((_, newest)) = records.last() else {
+            return Ok(None);
+        };
+        let name = app.as_str();
+        let (repository, auth) = match &self.0.origin {
+            Origin::Here(host) => {
+                let host = host.as_deref().unwrap_or_default();
+                let secret = PullSecret::read_or_make(&self.0.store.secret(app))?;
+                (format!("{host}/{name}"), secret.for_engine(name, host))
+            }
+            Origin::Registry(registry) => (registry.repository(name), registry.for_engine()),
+        };
+        Ok(Some(OnNodes {
+            newest: Image {
+                reference: format!("{repository}@{}", newest.manifest),
+                auth,
+            },
+            repository,
+            kept: records
+                .iter()
+                .map(|(_, record)| record.manifest.to_string())
+                .collect(),
+        }))
+    }
+
     /// Removes the images of releases that are gone, and what no image has any more.
     pub async fn sweep(&self) {
         // Who makes an image sweeps behind it.
@@ -272,9 +368,9 @@ impl Images {
         };
         let own = self.clone();
         let sweep = move || {
-            own.0
-                .store
-                .sweep(own.0.bases.layers().into_iter().collect())
+            let Inner { store, bases, .. } = &*own.0;
+            store.sweep(bases.layers().into_iter().collect())?;
+            bases.sweep(&store.blobs)
         };
         let swept = tokio::task::spawn_blocking(sweep).await;
         // The next time tries again.
@@ -286,7 +382,7 @@ impl Images {
 
 fn no_host(log: &InstallLog) -> Failure {
     let reason = "the nodes of the swarm have no address at which they fetch images";
-    let hint = "name this server in api_hosts (procserver.toml), with a certificate that the nodes trust, or a registry in [engine.swarm]";
+    let hint = "name this server in api_hosts (procserver.toml), with a certificate that the nodes trust and a port in listen or tls_listen, or a registry in [engine.swarm]";
     Failure::new(log.step(), reason).hint(hint)
 }
 

@@ -10,15 +10,15 @@ pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// The configuration of an image whose processes run as `user` (`uid:gid`). It has no time: the same files make the same
-/// image.
+/// The configuration of an image whose processes run as `user` (`uid:gid`), with these variables beside their own. It has
+/// no time: the same files make the same image.
 #[must_use]
-pub fn config(architecture: &str, user: &str, layers: &[Layer]) -> Vec<u8> {
+pub fn config(architecture: &str, user: &str, env: &[String], layers: &[Layer]) -> Vec<u8> {
     let diff_ids: Vec<String> = layers.iter().map(|l| l.diff_id.to_string()).collect();
     let document = json!({
         "architecture": architecture,
         "os": "linux",
-        "config": { "User": user },
+        "config": { "User": user, "Env": env },
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
     });
     document.to_string().into_bytes()
@@ -68,10 +68,15 @@ mod tests {
             diff_id: Digest::of(text.to_uppercase().as_bytes()),
         };
         let layers = [layer("base"), layer("release")];
-        let config = config(architecture("x86_64"), "33:33", &layers);
+        let config = config(
+            architecture("x86_64"),
+            "33:33",
+            &["A=b".to_owned()],
+            &layers,
+        );
         let read: Value = serde_json::from_slice(&config).unwrap();
         assert_eq!(read["architecture"], "amd64");
-        assert_eq!(read["config"]["User"], "33:33");
+        assert_eq!(read["config"], json!({ "User": "33:33", "Env": ["A=b"] }));
         assert_eq!(
             read["rootfs"]["diff_ids"],
             json!([layers[0].diff_id, layers[1].diff_id])

@@ -111,7 +111,7 @@ impl Store {
         check: &dyn Fn() -> io::Result<()>,
     ) -> io::Result<Record> {
         let (blobs, owner) = (&self.blobs, &wish.owner);
-        let mut layers = vec![base.layer.clone()];
+        let mut layers: Vec<Layer> = base.layers().cloned().collect();
         let accounts = base.accounts();
         layers.push(identity::layer_of(blobs, &accounts, owner, &wish.writable)?);
         // The checkout is the highest: it changes with each release.
@@ -120,7 +120,7 @@ impl Store {
         }
         let user = format!("{}:{}", owner.uid, owner.gid);
         let architecture = manifest::architecture(std::env::consts::ARCH);
-        let config = blobs.put(&manifest::config(architecture, &user, &layers))?;
+        let config = blobs.put(&manifest::config(architecture, &user, &base.env, &layers))?;
         let (manifest, _) = blobs.put(&manifest::manifest(config, &layers))?;
         let record = Record {
             manifest,

@@ -17,8 +17,10 @@ pub struct Wish {
     /// Directories that are empty in it and belong to the application's user.
     pub writable: Vec<PathBuf>,
     pub owner: Owner,
-    /// Debian packages that its root file system has: the document's, and those of [`super::programs`].
+    /// Debian packages that its root file system has: the document's,
     pub packages: Vec<Package>,
+    /// and those of [`super::programs`], which a base image may have in another way.
+    pub found: Vec<Package>,
 }
 
 /// The user as whom the application runs: the same numbers as on this machine, whose files the image has.

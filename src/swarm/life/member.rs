@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Command;
+use super::ends::Ends;
 use crate::exit_status::{ExitRecord, ExitStatus};
 use crate::process::phase::Phase;
 use crate::supervision::Restart;
@@ -33,6 +34,8 @@ pub(in crate::swarm) struct Member {
 pub(super) struct ProcessKind {
     pub(super) restart: Restart,
     pub(super) is_routed: bool,
+    /// Each task tells how it ends.
+    pub(super) is_measured: bool,
 }
 
 impl Member {
@@ -53,13 +56,13 @@ impl Member {
         self.backoff.is_crashlooping()
     }
 
-    /// Takes what was listed of the task that runs it now; `all` are those of the service.
+    /// Takes what was listed of the task that runs it now.
     pub(super) fn tend(
         &mut self,
         number: u64,
         task: SeenTask,
         kind: &ProcessKind,
-        all: &[SeenTask],
+        ends: &Ends,
         now: Instant,
         out: &mut Vec<Command>,
     ) {
@@ -68,7 +71,7 @@ impl Member {
         let mut exited = None;
         if known.is_none() {
             out.push(Command::Uncheck(number));
-            exited = self.followed_by(&task, all, now);
+            exited = self.followed_by(&task, ends, now);
         }
         let was_over = known.is_some_and(|known| known.state.is_over());
         match task.state {
@@ -82,7 +85,7 @@ impl Member {
             }
             TaskState::Ended(_) | TaskState::Rejected if !was_over => {
                 out.push(Command::Uncheck(number));
-                exited = Some(self.ended(record(&task), now));
+                exited = ends.of(&task.id).map(|exit| self.ended(exit, now));
             }
             TaskState::Ended(_) | TaskState::Rejected => {}
         }
@@ -94,12 +97,7 @@ impl Member {
     }
 
     /// Another task runs it from now on. Returns the end of the one before, if nobody has seen that.
-    fn followed_by(
-        &mut self,
-        task: &SeenTask,
-        all: &[SeenTask],
-        now: Instant,
-    ) -> Option<ExitRecord> {
+    fn followed_by(&mut self, task: &SeenTask, ends: &Ends, now: Instant) -> Option<ExitRecord> {
         let old = self.task.take();
         if old.is_some() || self.last_exit.is_some() {
             self.restarts = self.restarts.saturating_add(1);
@@ -107,9 +105,7 @@ impl Member {
         (self.running_since, self.is_ready) = (None, false);
         // In another slot is a task that has been there before.
         let old = old.filter(|old| old.slot == task.slot && !old.state.is_over())?;
-        let ended = all.iter().find(|task| task.id == old.id);
-        let ended = ended.filter(|task| task.state.is_over());
-        let exit = ended.map_or_else(|| lost(&old), record);
+        let exit = ends.of(&old.id).unwrap_or_else(|| lost(&old));
         Some(self.ended(exit, now))
     }
 
@@ -161,20 +157,6 @@ impl Member {
             || self.warning != before.warning
             || address(self) != address(before)
             || self.is_crashlooping() != before.is_crashlooping()
-    }
-}
-
-/// How a task ended.
-fn record(task: &SeenTask) -> ExitRecord {
-    let status = match task.state {
-        TaskState::Ended(status) => status,
-        _ => ExitStatus::Unknown,
-    };
-    ExitRecord {
-        status,
-        at: task.at,
-        oom: false,
-        reason: task.message.clone(),
     }
 }
 

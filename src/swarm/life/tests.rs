@@ -58,7 +58,7 @@ struct Tale {
 impl Tale {
     fn of(restart: Restart, is_routed: bool, wanted: u64) -> Self {
         Self {
-            life: Life::new(restart, is_routed, wanted),
+            life: Life::new(restart, is_routed, false, wanted),
             now: Instant::now(),
         }
     }
@@ -426,4 +426,38 @@ fn why_a_call_failed_is_told_until_none_is_needed() {
     assert_eq!(told(&tale).as_deref(), Some("gone"));
     tale.tell(seen(1, &[]));
     assert_eq!(told(&tale), None);
+}
+
+#[test]
+fn an_end_by_the_kernel_is_told_with_what_the_task_has_said_last() {
+    let mut tale = Tale::routed(1);
+    tale.life = Life::new(Restart::Permanent, true, true, 1);
+    tale.tell(seen(1, &[task("a", 1, TaskState::Running)]));
+    let killed = TaskState::Ended(ExitStatus::Signal(9));
+    let next = [task("a", 1, killed), later("b", 1, TaskState::Waiting)];
+    let told = tale.tell(seen(1, &next));
+    assert_eq!(told, [Command::Look]);
+    let told = tale.tell(Event::Heard {
+        task: "a".to_owned(),
+        is_out_of_memory: true,
+    });
+    assert_eq!(ends(&told), [(1, ExitStatus::Signal(9))]);
+    let member = tale.life.member(1).unwrap();
+    assert!(member.last_exit.as_ref().unwrap().oom);
+    assert_eq!(member.restarts, 1);
+}
+
+#[test]
+fn an_end_of_which_nothing_more_is_heard_is_told_too() {
+    let mut tale = Tale::routed(1);
+    tale.life = Life::new(Restart::Permanent, true, true, 1);
+    tale.tell(seen(1, &[task("a", 1, TaskState::Running)]));
+    let killed = TaskState::Ended(ExitStatus::Signal(9));
+    assert_eq!(ends(&tale.tell(seen(1, &[task("a", 1, killed)]))), []);
+    tale.now += super::ends::LAST_WORDS;
+    let told = tale.tell(seen(1, &[task("a", 1, killed)]));
+    assert_eq!(ends(&told), [(1, ExitStatus::Signal(9))]);
+    let last = tale.life.member(1).unwrap().last_exit.clone();
+    assert!(!last.unwrap().oom);
+    assert_eq!(ends(&tale.tell(seen(1, &[task("a", 1, killed)]))), []);
 }

@@ -25,6 +25,7 @@ pub(crate) fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
             home: "/".into(),
         },
         packages: vec![],
+        found: vec![],
     }
 }
 

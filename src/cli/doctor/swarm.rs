@@ -1,0 +1,381 @@
+//! The swarm that applications may run on: its engine and nodes, and how images get there.
+
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::models::{Node, NodeState};
+
+use super::report::Finding;
+use super::{bounded, machine};
+use crate::document::target_url::TargetUrl;
+use crate::settings::Settings;
+use crate::swarm::about::{About, Lack, knock};
+use crate::swarm::image::Origin;
+use crate::swarm::image::registry::{Registry, RegistryError};
+use crate::swarm::settings::SwarmSettings;
+use crate::swarm::{Client, EngineError};
+
+const ENGINE: &str = "swarm engine";
+const NODES: &str = "swarm nodes";
+const IMAGES: &str = "images for nodes";
+
+/// How long engine and registry may take.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// None where the settings name no swarm.
+#[must_use]
+pub fn checks(settings: &Settings) -> Vec<Finding> {
+    let Some(swarm) = &settings.swarm else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    found.extend(access(&swarm.socket));
+    let asked = ask(swarm);
+    let nodes = match &asked {
+        Ok((about, nodes)) => {
+            found.push(engine(about));
+            found.extend(of_nodes(about, nodes));
+            found.extend(machine::disk("disk of the engine", &about.directory));
+            nodes.len()
+        }
+        Err(lack) => {
+            found.push(unanswered(lack, rustix::process::geteuid().is_root()));
+            0
+        }
+    };
+    found.push(images(swarm, nodes, &fetched(swarm)));
+    if swarm.base_image.is_none() {
+        let version = bounded::output("mmdebstrap", &["--version"]);
+        found.push(mmdebstrap(version.as_deref()));
+    }
+    found
+}
+
+/// Asks the engine; what it lacks where it does not answer.
+fn ask(swarm: &SwarmSettings) -> Result<(About, Vec<Node>), Lack> {
+    let socket = swarm.socket.clone();
+    let late = || Lack {
+        what: format!("the engine at {} does not answer", swarm.socket.display()),
+        todo: "\"journalctl -u docker\" says more".to_owned(),
+    };
+    bounded::work(move || knock(&socket)).unwrap_or_else(|| Err(late()))?;
+    let client = Client::new(swarm.socket.clone());
+    let asked = async {
+        let about = client.about().await?;
+        // Only a manager knows them.
+        let nodes = match about.lack() {
+            None => client.nodes().await?,
+            Some(_) => Vec::new(),
+        };
+        Ok::<_, EngineError>((about, nodes))
+    };
+    let asked =
+        actix_rt::System::new().block_on(async { tokio::time::timeout(LIMIT, asked).await });
+    match asked {
+        Ok(Ok(told)) => Ok(told),
+        Ok(Err(error)) => Err(Lack {
+            what: error.to_string(),
+            ..late()
+        }),
+        Err(_) => Err(late()),
+    }
+}
+
+/// Whether others may open the socket, and so be root on all nodes.
+fn access(socket: &Path) -> Option<Finding> {
+    let found = std::fs::metadata(socket).ok()?;
+    let mode = found.permissions().mode() & 0o7777;
+    (found.file_type().is_socket() && mode & 0o002 != 0).then(|| {
+        Finding::warning(
+            "socket of the engine",
+            format!(
+                "everybody can open {} (mode {mode:04o}), and so be root on all nodes",
+                socket.display()
+            ),
+            format!(
+                "type \"chmod o= {}\", and see who made it so (SocketMode= of docker.socket)",
+                socket.display()
+            ),
+        )
+    })
+}
+
+fn unanswered(lack: &Lack, is_root: bool) -> Finding {
+    let is_closed = lack.what.contains("not for this user");
+    match is_closed && !is_root {
+        true => Finding::unseen(ENGINE, lack.what.clone(), "run \"sudo procserver doctor\""),
+        false => Finding::poor(ENGINE, lack.what.clone(), lack.todo.clone()),
+    }
+}
+
+fn engine(about: &About) -> Finding {
+    match about.lack() {
+        None => Finding::good(ENGINE, format!("{about}, a manager")),
+        Some(Lack { what, todo }) => Finding::poor(ENGINE, what, todo),
+    }
+}
+
+/// Nodes that run nothing: those that are down, and those of another architecture than this machine's images.
+fn of_nodes(about: &About, nodes: &[Node]) -> Vec<Finding> {
+    if nodes.is_empty() {
+        return Vec::new();
+    }
+    let name = |node: &Node| {
+        let description = node.description.as_ref();
+        let name = description.and_then(|description| description.hostname.clone());
+        name.or_else(|| node.id.clone()).unwrap_or_default()
+    };
+    let names = |those: &dyn Fn(&Node) -> bool| {
+        let those = nodes.iter().filter(|node| those(node));
+        those.map(name).collect::<Vec<_>>().join(", ")
+    };
+    let down = names(&|node| {
+        let state = node.status.as_ref().and_then(|status| status.state);
+        state != Some(NodeState::READY)
+    });
+    let other = names(&|node| {
+        let description = node.description.as_ref();
+        let platform = description.and_then(|description| description.platform.as_ref());
+        let architecture = platform.and_then(|platform| platform.architecture.as_ref());
+        architecture.is_some_and(|architecture| *architecture != about.architecture)
+    });
+    let mut found = Vec::new();
+    if !down.is_empty() {
+        found.push(Finding::warning(
+            NODES,
+            format!("not ready: {down}"),
+            "start their engines, or take them out (docker node rm --force NODE)",
+        ));
+    }
+    if !other.is_empty() {
+        found.push(Finding::warning(
+            NODES,
+            format!(
+                "of another architecture than {}, so they run no application: {other}",
+                about.architecture
+            ),
+            "nothing, if they are for other services",
+        ));
+    }
+    if found.is_empty() {
+        found.push(Finding::good(NODES, format!("{}, all ready", nodes.len())));
+    }
+    found
+}
+
+/// What came of asking for images as a node does; `None`: nobody has an address to ask.
+type Fetched = Option<Result<u16, RegistryError>>;
+
+fn fetched(swarm: &SwarmSettings) -> Fetched {
+    let registry = match &swarm.images {
+        Origin::Here(None) => return None,
+        Origin::Registry(registry) => registry.clone(),
+        Origin::Here(Some(host)) => {
+            // An engine tries HTTPS first, too, and takes less only where it is told to.
+            let scheme = if is_own(host) { "http" } else { "https" };
+            Registry::new(TargetUrl::parse(&format!("{scheme}://{host}/"), &[scheme]).ok()?)
+        }
+    };
+    let late = || {
+        RegistryError::Unreachable(
+            registry.host(),
+            format!("no answer in {} s", LIMIT.as_secs()),
+        )
+    };
+    let look = async { tokio::time::timeout(LIMIT, registry.look()).await };
+    let looked = actix_rt::System::new().block_on(look);
+    Some(looked.unwrap_or_else(|_| Err(late())))
+}
+
+fn is_own(host: &str) -> bool {
+    host.starts_with("127.0.0.1:")
+}
+
+fn images(swarm: &SwarmSettings, nodes: usize, fetched: &Fetched) -> Finding {
+    const NAME: &str = "name this server in api_hosts, with a certificate ([tls] or [acme]), or a registry in [engine.swarm]";
+    let Some(fetched) = fetched else {
+        return Finding::poor(
+            IMAGES,
+            "no node reaches this server, so none gets an image",
+            NAME,
+        );
+    };
+    match (&swarm.images, fetched) {
+        (Origin::Registry(registry), Ok(200)) => Finding::good(
+            IMAGES,
+            format!("in the registry {}, which answers", registry.host()),
+        ),
+        (Origin::Registry(registry), Ok(status)) => Finding::poor(
+            IMAGES,
+            format!("the registry {} answers {status}", registry.host()),
+            "look at user and password in registry of [engine.swarm]",
+        ),
+        (Origin::Registry(_), Err(error)) => Finding::poor(
+            IMAGES,
+            error.to_string(),
+            "look at registry in [engine.swarm] and at the registry itself; registry_ca names certificates of your own",
+        ),
+        (Origin::Here(Some(host)), _) if is_own(host) && nodes > 1 => Finding::poor(
+            IMAGES,
+            format!("only this machine's engine reaches {host}, and the swarm has {nodes} nodes"),
+            NAME,
+        ),
+        (Origin::Here(host), Ok(401 | 200)) => {
+            let host = host.as_deref().unwrap_or_default();
+            Finding::good(IMAGES, format!("nodes fetch them at {host}"))
+        }
+        (Origin::Here(host), answered) => {
+            let host = host.as_deref().unwrap_or_default();
+            let why = match answered {
+                Ok(status) => format!("it answers {status}"),
+                Err(error) => error.to_string(),
+            };
+            Finding::warning(
+                IMAGES,
+                format!(
+                    "nodes fetch them at {host}, which does not answer here as it should: {why}"
+                ),
+                format!(
+                    "start the server, and look at the name and its certificate; without TLS, or with an authority of your own, \
+                     each node needs {host} in insecure-registries of /etc/docker/daemon.json, or \
+                     /etc/docker/certs.d/{host}/ca.crt"
+                ),
+            )
+        }
+    }
+}
+
+/// `version`: what `mmdebstrap --version` prints.
+fn mmdebstrap(version: Option<&str>) -> Finding {
+    match version {
+        Some(version) => Finding::good("mmdebstrap", version),
+        None => Finding::poor(
+            "mmdebstrap",
+            "it is not there, so no image is made",
+            "type \"apt-get install mmdebstrap\"",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::net::UnixListener;
+
+    use bollard::models::{NodeDescription, NodeStatus, Platform};
+
+    use super::super::report::Level;
+    use super::*;
+    use crate::swarm::about::Part;
+
+    fn swarm(images: Origin) -> SwarmSettings {
+        SwarmSettings {
+            socket: "/run/docker.sock".into(),
+            images,
+            base_image: None,
+            registry_ca: None,
+            constraints: Vec::new(),
+            volumes: None,
+        }
+    }
+
+    fn about(part: Part) -> About {
+        About {
+            name: "nas".into(),
+            version: "20.10.24".into(),
+            api: "1.41".into(),
+            architecture: "x86_64".into(),
+            directory: "/var/lib/docker".into(),
+            part,
+            node: "id".into(),
+        }
+    }
+
+    fn node(name: &str, state: NodeState, architecture: &str) -> Node {
+        Node {
+            description: Some(NodeDescription {
+                hostname: Some(name.into()),
+                platform: Some(Platform {
+                    architecture: Some(architecture.into()),
+                    os: Some("linux".into()),
+                }),
+                ..Default::default()
+            }),
+            status: Some(NodeStatus {
+                state: Some(state),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn an_engine_is_a_manager_or_missing() {
+        assert_eq!(engine(&about(Part::Manager)).level, Level::Ok);
+        let none = engine(&about(Part::None));
+        assert_eq!(none.level, Level::Missing);
+        assert!(none.todo.unwrap().contains("docker swarm init"));
+        let closed = Lack {
+            what: "/s is not for this user".into(),
+            todo: "be root".into(),
+        };
+        assert_eq!(unanswered(&closed, false).level, Level::Unseen);
+        assert_eq!(unanswered(&closed, true).level, Level::Missing);
+    }
+
+    #[test]
+    fn nodes_that_run_nothing_are_named() {
+        let ready = node("a", NodeState::READY, "x86_64");
+        let of = |nodes: &[Node]| of_nodes(&about(Part::Manager), nodes);
+        assert_eq!(of(std::slice::from_ref(&ready))[0].level, Level::Ok);
+        let found = of(&[
+            ready,
+            node("b", NodeState::DOWN, "x86_64"),
+            node("c", NodeState::READY, "aarch64"),
+        ]);
+        let told: Vec<_> = found.iter().map(|f| (f.level, f.found.clone())).collect();
+        assert_eq!(told[0], (Level::Warning, "not ready: b".into()));
+        assert!(
+            told[1].0 == Level::Warning && told[1].1.ends_with(": c"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn how_images_get_to_nodes_is_told() {
+        let here = |host: Option<&str>| swarm(Origin::Here(host.map(str::to_owned)));
+        let level = |swarm: &SwarmSettings, nodes, fetched| images(swarm, nodes, &fetched).level;
+        let unreachable = || Err(RegistryError::Unreachable("h:443".into(), "no".into()));
+        assert_eq!(level(&here(None), 1, None), Level::Missing);
+        let own = here(Some("127.0.0.1:80"));
+        assert_eq!(level(&own, 1, Some(Ok(401))), Level::Ok);
+        assert_eq!(level(&own, 2, Some(Ok(401))), Level::Missing);
+        let named = here(Some("ps.example.org:443"));
+        assert_eq!(level(&named, 2, Some(Ok(401))), Level::Ok);
+        assert_eq!(level(&named, 2, Some(Ok(404))), Level::Warning);
+        assert_eq!(level(&named, 2, Some(unreachable())), Level::Warning);
+        let url = TargetUrl::parse("https://u:p@r/a", &["https"]).unwrap();
+        let registry = swarm(Origin::Registry(Registry::new(url)));
+        assert_eq!(level(&registry, 2, Some(Ok(200))), Level::Ok);
+        assert_eq!(level(&registry, 2, Some(Ok(401))), Level::Missing);
+        assert_eq!(level(&registry, 2, Some(unreachable())), Level::Missing);
+        let told = images(&registry, 1, &Some(Ok(401)));
+        assert!(!told.found.contains("p@"), "{told:?}");
+    }
+
+    #[test]
+    fn a_socket_that_everybody_opens_is_a_warning() {
+        let home = tempfile::tempdir().unwrap();
+        let socket = home.path().join("s");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        let level = |mode| {
+            std::fs::set_permissions(&socket, Permissions::from_mode(mode)).unwrap();
+            access(&socket).map(|finding| finding.level)
+        };
+        assert_eq!(level(0o660), None);
+        assert_eq!(level(0o666), Some(Level::Warning));
+        assert_eq!(access(&home.path().join("none")), None);
+        assert_eq!(mmdebstrap(None).level, Level::Missing);
+    }
+}

@@ -1,0 +1,310 @@
+//! [`Chore`]: what the engines of all nodes are to remove: volumes, and images that nothing needs any more.
+//!
+//! A manager has no call for volumes and images of other nodes, so a job runs on each: one task of an image that nodes have
+//! already, which asks the node's engine by its socket. The alternative, to clear a volume through a mount, would leave it
+//! there, empty, and make it on nodes that never had it. What opens the socket is root on its node: the task runs our
+//! script alone, by perl of Debian's perl-base, and nothing of an app: layers of releases hold no more than the directories
+//! of these. What it removes is named by this server's own records, in arguments that no shell reads.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use bollard::models;
+
+use super::client::EngineError;
+use super::image::Image;
+use super::labels;
+use super::swarm::Swarm;
+use crate::document::name::AppName;
+
+/// How long all nodes may take: one may have to fetch the image, and to end what uses a volume.
+const PATIENCE: Duration = Duration::from_mins(3);
+/// Between two looks at it.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// Where the engine of a node listens, and where a task finds that.
+const SOCKET: &str = "/var/run/docker.sock";
+const SOCKET_INSIDE: &str = "/run/docker.sock";
+
+/// What a task says by its code.
+const IN_USE: i64 = 3;
+const REFUSED: i64 = 4;
+
+/// Arguments: `volume=NAME`, `repository=HOST/NAME`, and `keep=sha256:…` for what stays of that. A volume that something
+/// still uses is tried for a minute; an image that is used stays. HTTP/1.0 has no chunks.
+const SCRIPT: &str = r#"
+use strict; use IO::Socket::UNIX;
+sub ask {
+  my ($method, $path) = @_;
+  my $socket = IO::Socket::UNIX->new(Peer => "/run/docker.sock") or exit 4;
+  print $socket "$method $path HTTP/1.0\r\nHost: engine\r\n\r\n";
+  my $answer = do { local $/; <$socket> };
+  my ($status, $body) = $answer =~ m{\AHTTP/1\.\d (\d\d\d).*?\r\n\r\n(.*)\z}s or exit 4;
+  return ($status, $body);
+}
+my ($code, $repository, @volumes, %kept) = (0);
+for (@ARGV) {
+  if (/\Avolume=(.+)\z/) { push @volumes, $1 }
+  elsif (/\Arepository=(.+)\z/) { $repository = $1 }
+  elsif (/\Akeep=(.+)\z/) { $kept{$1} = 1 }
+  else { exit 4 }
+}
+if ($repository) {
+  my ($status, $body) = ask("GET", "/images/json");
+  $code = 4 if $status != 200;
+  my %found = map { $_ => 1 } $body =~ /"\Q$repository\E\@(sha256:[0-9a-f]{64})"/g;
+  for my $digest (grep { !$kept{$_} } keys %found) { ask("DELETE", "/images/$repository\@$digest") }
+}
+my $end = time + 60;
+for my $volume (@volumes) {
+  while (1) {
+    my ($status) = ask("DELETE", "/volumes/$volume");
+    last if $status == 204 || $status == 404;
+    if ($status != 409) { $code = 4; last }
+    if (time > $end) { $code = 3; last }
+    sleep 1;
+  }
+}
+exit $code;
+"#;
+
+/// What is to be removed on all nodes.
+#[derive(Clone, Debug)]
+pub struct Chore {
+    pub app: AppName,
+    /// Names of volumes.
+    pub volumes: Vec<String>,
+    /// Whose images, but for those of the digests.
+    pub images: Option<(String, Vec<String>)>,
+}
+
+impl Chore {
+    fn name(&self) -> String {
+        let of = match self.volumes.is_empty() {
+            true => "images",
+            false => "volumes",
+        };
+        format!("ps-{of}-{:.40}", self.app.as_str())
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let volumes = self.volumes.iter().map(|name| format!("volume={name}"));
+        let images = self.images.iter().flat_map(|(repository, kept)| {
+            let kept = kept.iter().map(|digest| format!("keep={digest}"));
+            std::iter::once(format!("repository={repository}")).chain(kept)
+        });
+        volumes.chain(images).collect()
+    }
+
+    /// What a manager is told. `run` tells the tasks of one attempt from those of others.
+    fn for_engine(&self, image: &str, run: &str) -> models::ServiceSpec {
+        let program = ["/usr/bin/perl", "-e", SCRIPT, "--"].map(str::to_owned);
+        let container = models::TaskSpecContainerSpec {
+            image: Some(image.to_owned()),
+            command: Some([&program[..], &self.arguments()].concat()),
+            user: Some("0:0".to_owned()),
+            capability_drop: Some(vec!["ALL".to_owned()]),
+            read_only: Some(true),
+            mounts: Some(vec![models::Mount {
+                typ: Some(models::MountType::BIND),
+                source: Some(SOCKET.to_owned()),
+                target: Some(SOCKET_INSIDE.to_owned()),
+                ..Default::default()
+            }]),
+            ..Default::default()
+        };
+        models::ServiceSpec {
+            name: Some(self.name()),
+            labels: Some(HashMap::from([(labels::CHORE.to_owned(), run.to_owned())])),
+            task_template: Some(models::TaskSpec {
+                container_spec: Some(container),
+                restart_policy: Some(models::TaskSpecRestartPolicy {
+                    condition: Some(models::TaskSpecRestartPolicyConditionEnum::NONE),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            mode: Some(models::ServiceSpecMode {
+                global_job: Some(HashMap::new()),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+}
+
+/// Whether the image may run on a node. One of another kind has had no process of ours.
+fn is_of_our_kind(node: &models::Node) -> bool {
+    let platform = node.description.as_ref().and_then(|d| d.platform.as_ref());
+    let kind = platform.and_then(|platform| platform.architecture.as_deref());
+    // A machine with ARM of 32 bits tells its version.
+    let own = std::env::consts::ARCH;
+    kind.is_none_or(|kind| kind == own || own == "arm" && kind.starts_with("arm"))
+}
+
+/// How far the nodes are (pure): `None` for one that is still at it, else why it has not done its part, if it has not.
+fn progress(
+    nodes: &[models::Node],
+    tasks: &[models::Task],
+) -> BTreeMap<String, Option<Result<(), String>>> {
+    let of = |node: &models::Node| {
+        let name = node
+            .description
+            .as_ref()
+            .and_then(|d| d.hostname.clone())
+            .or_else(|| node.id.clone())
+            .unwrap_or_default();
+        let is_up =
+            node.status.as_ref().and_then(|status| status.state) == Some(models::NodeState::READY);
+        let is_active = node.spec.as_ref().and_then(|spec| spec.availability)
+            == Some(models::NodeSpecAvailabilityEnum::ACTIVE);
+        let mut of_node = tasks.iter().filter(|task| task.node_id == node.id);
+        let status = match (is_up, is_active) {
+            (false, _) => Some(Err("it is down".to_owned())),
+            (_, false) => Some(Err("it takes no tasks (docker node ls)".to_owned())),
+            _ => of_node.find_map(outcome),
+        };
+        (name, status)
+    };
+    let nodes = nodes.iter().filter(|node| is_of_our_kind(node));
+    nodes.map(of).collect()
+}
+
+fn outcome(task: &models::Task) -> Option<Result<(), String>> {
+    use models::TaskState::{COMPLETE, FAILED, ORPHANED, REJECTED, REMOVE, SHUTDOWN};
+    let status = task.status.as_ref()?;
+    let code = status.container_status.as_ref().and_then(|c| c.exit_code);
+    match status.state? {
+        COMPLETE => Some(Ok(())),
+        FAILED | REJECTED | SHUTDOWN | ORPHANED | REMOVE => Some(Err(match code {
+            Some(IN_USE) => "something still uses them".to_owned(),
+            Some(REFUSED) => format!("its engine does not do it by {SOCKET}"),
+            _ => status.err.clone().unwrap_or_default(),
+        })),
+        _ => None,
+    }
+}
+
+impl Swarm {
+    /// The name of a volume of an app: `storage` or `home`.
+    #[must_use]
+    pub fn volume(server: &str, app: &AppName, what: &str) -> String {
+        format!("procserver-{server}-{app}-{what}")
+    }
+
+    /// Has all nodes do their part. Returns those that have not, each with why.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn do_everywhere(
+        &self,
+        chore: &Chore,
+        image: &Image,
+    ) -> Result<Vec<(String, String)>, EngineError> {
+        let name = chore.name();
+        // What a server has left that was killed meanwhile.
+        self.client.remove(&name).await?;
+        let run = format!("{:x}", jiff::Timestamp::now().as_nanosecond());
+        let spec = chore.for_engine(&image.reference, &run);
+        self.client.create(spec, image.credentials()).await?;
+        let done = self.wait_for(&run).await;
+        self.client.remove(&name).await?;
+        done
+    }
+
+    async fn wait_for(&self, run: &str) -> Result<Vec<(String, String)>, EngineError> {
+        let label = format!("{}={run}", labels::CHORE);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let nodes = self.client.nodes().await?;
+            let progress = progress(&nodes, &self.client.tasks(&label).await?);
+            let is_over = progress.values().all(Option::is_some);
+            if is_over || Instant::now() >= deadline {
+                let left = progress.into_iter().filter_map(|(node, outcome)| {
+                    let late = || Err("it has not done it in time".to_owned());
+                    Some((node, outcome.unwrap_or_else(late).err()?))
+                });
+                return Ok(left.collect());
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, state: models::NodeState) -> models::Node {
+        models::Node {
+            id: Some(format!("id of {name}")),
+            description: Some(models::NodeDescription {
+                hostname: Some(name.to_owned()),
+                ..Default::default()
+            }),
+            spec: Some(models::NodeSpec {
+                availability: Some(models::NodeSpecAvailabilityEnum::ACTIVE),
+                ..Default::default()
+            }),
+            status: Some(models::NodeStatus {
+                state: Some(state),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    fn task(node: &str, state: models::TaskState, code: i64) -> models::Task {
+        models::Task {
+            node_id: Some(format!("id of {node}")),
+            status: Some(models::TaskStatus {
+                state: Some(state),
+                container_status: Some(models::ContainerStatus {
+                    exit_code: Some(code),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn each_node_is_waited_for_but_those_that_are_down() {
+        use models::{NodeState, TaskState};
+        let nodes = ["a", "b", "c", "d"].map(|name| node(name, NodeState::READY));
+        let down = node("e", NodeState::DOWN);
+        let mut strange = node("f", NodeState::READY);
+        let platform = models::Platform {
+            architecture: Some("s390".to_owned()),
+            ..Default::default()
+        };
+        strange.description.as_mut().unwrap().platform = Some(platform);
+        let nodes = [&nodes[..], &[down, strange]].concat();
+        let tasks = [
+            task("a", TaskState::COMPLETE, 0),
+            task("b", TaskState::FAILED, IN_USE),
+            task("c", TaskState::RUNNING, 0),
+        ];
+        let told = progress(&nodes, &tasks);
+        assert_eq!(told["a"], Some(Ok(())));
+        assert_eq!(told["b"], Some(Err("something still uses them".to_owned())));
+        assert_eq!((&told["c"], &told["d"]), (&None, &None));
+        assert_eq!(told["e"], Some(Err("it is down".to_owned())));
+        assert!(!told.contains_key("f"));
+    }
+
+    #[test]
+    fn what_is_removed_is_named_in_arguments_of_their_own() {
+        let chore = Chore {
+            app: AppName::parse(&"a".repeat(63)).unwrap(),
+            volumes: vec!["v".to_owned()],
+            images: Some(("host:1/a".to_owned(), vec!["sha256:00".to_owned()])),
+        };
+        assert!(chore.name().len() <= 63);
+        let told = chore.for_engine("image", "1").task_template.unwrap();
+        let command = told.container_spec.unwrap().command.unwrap();
+        let last = ["volume=v", "repository=host:1/a", "keep=sha256:00"];
+        assert_eq!(command[4..], last);
+    }
+}
