@@ -5,6 +5,7 @@ use std::path::Path;
 use super::echo::LONG;
 use super::engines::Engines;
 use crate::support::command::{finish, procserver};
+use crate::support::setup::Setup;
 use crate::support::wait::eventually;
 
 /// What it says with these settings.
@@ -47,6 +48,18 @@ fn the_doctor_names_what_a_swarm_lacks() {
     );
     let line = "warning images for nodes: nodes fetch them at ps.invalid:80, which does not answer";
     assert!(told.contains(line), "{told}");
+    let setup = Setup::new();
+    let listen = format!("127.0.0.1:{}", setup.spare_port());
+    let _server = setup
+        .flag("--listen", &listen)
+        .flag("--swarm-socket", &engines.socket(1).display().to_string())
+        .start();
+    let in_clear = format!("api_hosts = [\"localhost\"]\nlisten = [\"{listen}\"]\n{manager}");
+    let told = said(home.path(), &in_clear);
+    assert!(
+        told.contains("by plain HTTP, which an engine refuses"),
+        "{told}"
+    );
     let registry = "registry = \"http://127.0.0.1:1/apps\"\n";
     let told = said(home.path(), &format!("{manager}{registry}"));
     let line = "MISSING images for nodes: the registry 127.0.0.1:1 cannot be reached";

@@ -158,8 +158,13 @@ fn exited(batch: Option<&Batch>, id: &str) -> Failure {
         .map(|r| format!(": {r}"))
         .unwrap_or_default();
     let reason = format!("{id} ended with {} before it was ready{why}", exit.status);
+    let has_no_image = exit
+        .reason
+        .as_ref()
+        .is_some_and(|r| r.starts_with(NO_SUCH_IMAGE));
     let hint = match exit.status {
         _ if exit.oom => "it needs less, or more: a higher limits.memory",
+        _ if has_no_image => NO_IMAGE,
         ExitStatus::Code(127) => {
             "the command was not found: is its package in `packages`, is it made by `install`?"
         }
@@ -220,6 +225,12 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
 
 const NO_PORT: &str = "each process has a port, and a rolling deploy needs one for the new beside each of the old: \
                        scale something down, or set strategy: \"recreate\"";
+
+/// So an engine says that it could not fetch one.
+const NO_SUCH_IMAGE: &str = "No such image";
+
+const NO_IMAGE: &str = "the node could not fetch the image: \"procserver doctor\" says how images get to nodes, and \
+                        \"journalctl -u docker\" on the node why that one did not";
 
 const SLOW: &str = "a slow start needs a larger health_check.boot_timeout";
 

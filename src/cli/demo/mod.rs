@@ -44,7 +44,7 @@ const SOON: Duration = Duration::from_secs(20);
   procserver demo                              deploys a small app and follows its logs until Ctrl-C
   procserver demo --once                       checks itself through the proxy, cleans up and exits
   procserver demo --once --json
-  sudo procserver demo --swarm                 the same on the Docker Swarm that this machine manages
+  sudo procserver demo --swarm                 the same, on the Docker Swarm of this machine
 
 It needs git, and nothing else. It listens on a free port of 127.0.0.1 and keeps all its files in one temporary directory.
 

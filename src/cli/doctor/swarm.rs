@@ -165,27 +165,47 @@ fn of_nodes(about: &About, nodes: &[Node]) -> Vec<Finding> {
 }
 
 /// What came of asking for images as a node does; `None`: nobody has an address to ask.
-type Fetched = Option<Result<u16, RegistryError>>;
+type Fetched = Option<Answered>;
+
+enum Answered {
+    /// With this status.
+    Status(u16),
+    /// So, by plain HTTP, which a node takes only where it is told to.
+    InClear,
+    Not(RegistryError),
+}
 
 fn fetched(swarm: &SwarmSettings) -> Fetched {
-    let registry = match &swarm.images {
-        Origin::Here(None) => return None,
-        Origin::Registry(registry) => registry.clone(),
-        Origin::Here(Some(host)) => {
-            // An engine tries HTTPS first, too, and takes less only where it is told to.
-            let scheme = if is_own(host) { "http" } else { "https" };
-            Registry::new(TargetUrl::parse(&format!("{scheme}://{host}/"), &[scheme]).ok()?)
-        }
+    let here = |scheme: &str, host: &str| {
+        let url = TargetUrl::parse(&format!("{scheme}://{host}/"), &[scheme]);
+        url.ok().map(Registry::new)
     };
+    match &swarm.images {
+        Origin::Here(None) => None,
+        Origin::Registry(registry) => Some(look(registry)),
+        Origin::Here(Some(host)) if is_own(host) => here("http", host).as_ref().map(look),
+        // An engine tries HTTPS first, too.
+        Origin::Here(Some(host)) => match here("https", host).as_ref().map(look)? {
+            Answered::Not(error) => match here("http", host).as_ref().map(look)? {
+                Answered::Status(401) => Some(Answered::InClear),
+                _ => Some(Answered::Not(error)),
+            },
+            answered => Some(answered),
+        },
+    }
+}
+
+fn look(registry: &Registry) -> Answered {
     let late = || {
-        RegistryError::Unreachable(
-            registry.host(),
-            format!("no answer in {} s", LIMIT.as_secs()),
-        )
+        let why = format!("no answer in {} s", LIMIT.as_secs());
+        RegistryError::Unreachable(registry.host(), why)
     };
     let look = async { tokio::time::timeout(LIMIT, registry.look()).await };
     let looked = actix_rt::System::new().block_on(look);
-    Some(looked.unwrap_or_else(|_| Err(late())))
+    match looked.unwrap_or_else(|_| Err(late())) {
+        Ok(status) => Answered::Status(status),
+        Err(error) => Answered::Not(error),
+    }
 }
 
 fn is_own(host: &str) -> bool {
@@ -202,16 +222,16 @@ fn images(swarm: &SwarmSettings, nodes: usize, fetched: &Fetched) -> Finding {
         );
     };
     match (&swarm.images, fetched) {
-        (Origin::Registry(registry), Ok(200)) => Finding::good(
+        (Origin::Registry(registry), Answered::Status(200)) => Finding::good(
             IMAGES,
             format!("in the registry {}, which answers", registry.host()),
         ),
-        (Origin::Registry(registry), Ok(status)) => Finding::poor(
+        (Origin::Registry(registry), Answered::Status(status)) => Finding::poor(
             IMAGES,
             format!("the registry {} answers {status}", registry.host()),
             "look at user and password in registry of [engine.swarm]",
         ),
-        (Origin::Registry(_), Err(error)) => Finding::poor(
+        (Origin::Registry(_), Answered::Not(error)) => Finding::poor(
             IMAGES,
             error.to_string(),
             "look at registry in [engine.swarm] and at the registry itself; registry_ca names certificates of your own",
@@ -221,15 +241,32 @@ fn images(swarm: &SwarmSettings, nodes: usize, fetched: &Fetched) -> Finding {
             format!("only this machine's engine reaches {host}, and the swarm has {nodes} nodes"),
             NAME,
         ),
-        (Origin::Here(host), Ok(401 | 200)) => {
+        (Origin::Here(host), Answered::Status(401 | 200)) => {
             let host = host.as_deref().unwrap_or_default();
             Finding::good(IMAGES, format!("nodes fetch them at {host}"))
         }
-        (Origin::Here(host), answered) => {
+        (Origin::Here(host), Answered::InClear) => {
             let host = host.as_deref().unwrap_or_default();
+            Finding::warning(
+                IMAGES,
+                format!(
+                    "nodes fetch them at {host} by plain HTTP, which an engine refuses by itself"
+                ),
+                format!(
+                    "give the server a certificate ([tls] or [acme]), or name {host} in insecure-registries of each node's \
+                     /etc/docker/daemon.json"
+                ),
+            )
+        }
+        (origin, answered) => {
+            let host = match origin {
+                Origin::Here(host) => host.clone().unwrap_or_default(),
+                Origin::Registry(registry) => registry.host(),
+            };
             let why = match answered {
-                Ok(status) => format!("it answers {status}"),
-                Err(error) => error.to_string(),
+                Answered::Not(error) => error.to_string(),
+                Answered::Status(status) => format!("it answers {status}"),
+                Answered::InClear => "by HTTP".to_owned(),
             };
             Finding::warning(
                 IMAGES,
@@ -237,9 +274,8 @@ fn images(swarm: &SwarmSettings, nodes: usize, fetched: &Fetched) -> Finding {
                     "nodes fetch them at {host}, which does not answer here as it should: {why}"
                 ),
                 format!(
-                    "start the server, and look at the name and its certificate; without TLS, or with an authority of your own, \
-                     each node needs {host} in insecure-registries of /etc/docker/daemon.json, or \
-                     /etc/docker/certs.d/{host}/ca.crt"
+                    "start the server, and look at the name and its certificate; one of an authority of your own is believed \
+                     here by update-ca-certificates, and on each node by /etc/docker/certs.d/{host}/ca.crt"
                 ),
             )
         }
@@ -346,21 +382,34 @@ mod tests {
     fn how_images_get_to_nodes_is_told() {
         let here = |host: Option<&str>| swarm(Origin::Here(host.map(str::to_owned)));
         let level = |swarm: &SwarmSettings, nodes, fetched| images(swarm, nodes, &fetched).level;
-        let unreachable = || Err(RegistryError::Unreachable("h:443".into(), "no".into()));
+        let unreachable = || RegistryError::Unreachable("h:443".into(), "no".into());
         assert_eq!(level(&here(None), 1, None), Level::Missing);
         let own = here(Some("127.0.0.1:80"));
-        assert_eq!(level(&own, 1, Some(Ok(401))), Level::Ok);
-        assert_eq!(level(&own, 2, Some(Ok(401))), Level::Missing);
+        assert_eq!(level(&own, 1, Some(Answered::Status(401))), Level::Ok);
+        assert_eq!(level(&own, 2, Some(Answered::Status(401))), Level::Missing);
         let named = here(Some("ps.example.org:443"));
-        assert_eq!(level(&named, 2, Some(Ok(401))), Level::Ok);
-        assert_eq!(level(&named, 2, Some(Ok(404))), Level::Warning);
-        assert_eq!(level(&named, 2, Some(unreachable())), Level::Warning);
+        assert_eq!(level(&named, 2, Some(Answered::Status(401))), Level::Ok);
+        assert_eq!(
+            level(&named, 2, Some(Answered::Status(404))),
+            Level::Warning
+        );
+        assert_eq!(level(&named, 2, Some(Answered::InClear)), Level::Warning);
+        assert_eq!(
+            level(&named, 2, Some(Answered::Not(unreachable()))),
+            Level::Warning
+        );
         let url = TargetUrl::parse("https://u:p@r/a", &["https"]).unwrap();
         let registry = swarm(Origin::Registry(Registry::new(url)));
-        assert_eq!(level(&registry, 2, Some(Ok(200))), Level::Ok);
-        assert_eq!(level(&registry, 2, Some(Ok(401))), Level::Missing);
-        assert_eq!(level(&registry, 2, Some(unreachable())), Level::Missing);
-        let told = images(&registry, 1, &Some(Ok(401)));
+        assert_eq!(level(&registry, 2, Some(Answered::Status(200))), Level::Ok);
+        assert_eq!(
+            level(&registry, 2, Some(Answered::Status(401))),
+            Level::Missing
+        );
+        assert_eq!(
+            level(&registry, 2, Some(Answered::Not(unreachable()))),
+            Level::Missing
+        );
+        let told = images(&registry, 1, &Some(Answered::Status(401)));
         assert!(!told.found.contains("p@"), "{told:?}");
     }
 

@@ -20,13 +20,14 @@ use super::manifest;
 use super::pull::{Files, Pulled, pull};
 use super::session::RegistryError;
 use crate::document::package::Package;
+use crate::durable::{self, TEMPORARY_PREFIX};
 use crate::install::command::{self, Program};
 use crate::install::failure;
 use crate::install::git::system_environment;
 use crate::install::install_log::InstallLog;
 use crate::install::limits::{StepError, StepLimits};
 use crate::install::record::Failure;
-use crate::{durable, regular};
+use crate::regular;
 
 /// A later deploy makes a new one after this time, so that images get Debian's security updates.
 const FRESH: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -324,8 +325,13 @@ impl Bases {
     /// The directory cannot be read, or a record not be removed.
     pub fn sweep(&self, blobs: &Blobs) -> io::Result<()> {
         for entry in std::fs::read_dir(&self.records)? {
-            let path = entry?.path();
-            if read(&path).is_none_or(|base| !base.is_in(blobs)) {
+            let entry = entry?;
+            let path = entry.path();
+            let is_whole = !entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(TEMPORARY_PREFIX);
+            if is_whole && read(&path).is_none_or(|base| !base.is_in(blobs)) {
                 std::fs::remove_file(path)?;
             }
         }

@@ -22,8 +22,9 @@ const LARGEST_MANIFEST: u64 = 4 << 20;
 /// Bytes of a layer's archive: one of zeros is a thousand times what is sent.
 const LARGEST_ARCHIVE: u64 = 32 << 30;
 
-/// Bytes of a file that is read out of a layer.
-const LARGEST_FILE: u64 = 16 << 20;
+/// Bytes of dpkg's status, and of the files of accounts.
+const LARGEST_STATUS: u64 = 16 << 20;
+const LARGEST_ACCOUNTS: u64 = 512 << 10;
 
 /// How often an answer may lead elsewhere.
 const HOPS: u32 = 3;
@@ -279,11 +280,19 @@ impl Files {
             return Ok(());
         }
         let is_file = entry.header().entry_type().is_file();
+        let limit = match name {
+            "status" => LARGEST_STATUS,
+            _ => LARGEST_ACCOUNTS,
+        };
         let Some(file) = self.at(path) else {
             return Ok(());
         };
+        if entry.size() > limit {
+            let told = format!("its {path} has more than {limit} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, told));
+        }
         let mut bytes = Vec::new();
-        entry.take(LARGEST_FILE).read_to_end(&mut bytes)?;
+        entry.read_to_end(&mut bytes)?;
         *file = is_file.then(|| String::from_utf8_lossy(&bytes).into_owned());
         Ok(())
     }
@@ -300,7 +309,8 @@ fn read(
         inner: MultiGzDecoder::new(layer).take(LARGEST_ARCHIVE),
         hash: Hashing::new(io::sink()),
     };
-    for entry in tar::Archive::new(&mut reading).entries()? {
+    // Raw: a long name, or what else comes before an entry, may be of any size, and would be held in memory.
+    for entry in tar::Archive::new(&mut reading).entries()?.raw(true) {
         files.take(&mut entry?)?;
     }
     // What follows the end of an archive counts, too.
@@ -371,6 +381,20 @@ mod tests {
         };
         assert_eq!(files, wanted);
         assert!(read(&b"no gzip"[..], Files::default(), &|| Ok(())).is_err());
+    }
+
+    #[test]
+    fn accounts_beyond_all_measure_are_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(home.path().to_owned()).unwrap();
+        let much = "a".repeat(600 << 10);
+        let layer = layer(&blobs, &[("/etc/passwd", &much)]);
+        let content = blobs.read(&layer.digest).unwrap().unwrap();
+        let told = read(content, Files::default(), &|| Ok(())).unwrap_err();
+        assert!(
+            told.to_string().contains("etc/passwd has more than"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -136,7 +136,8 @@ impl Session {
         content: Option<Content<'_>>,
     ) -> Result<Answer, RegistryError> {
         let answer = self.send(method.clone(), url, accept, content).await?;
-        if answer.status() != StatusCode::UNAUTHORIZED {
+        // Where the registry leads to has no claim to its password.
+        if answer.status() != StatusCode::UNAUTHORIZED || !self.is_own(url) {
             return Ok(answer);
         }
         match self.authorize(answer.headers()).await? {
@@ -181,14 +182,18 @@ impl Session {
     fn request(&self, method: Method, url: &str) -> ClientRequest {
         let request = self.http.request(method, url);
         let request = request.insert_header((header::USER_AGENT, "procserver"));
-        // A registry may store layers elsewhere: who has no password of ours needs none.
-        let is_own = url.strip_prefix(&self.origin);
         match &self.authorization {
-            Some(authorization) if is_own.is_some_and(|rest| rest.starts_with('/')) => {
+            Some(authorization) if self.is_own(url) => {
                 request.insert_header((header::AUTHORIZATION, authorization.as_str()))
             }
             _ => request,
         }
+    }
+
+    /// Whether a URL is of the registry itself, which may store layers elsewhere.
+    fn is_own(&self, url: &str) -> bool {
+        let rest = url.strip_prefix(&self.origin);
+        rest.is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Does what an answer of 401 wants; `false`: that is nothing that this server can do, or was in vain before.
