@@ -6,3 +6,7 @@ pub(super) const APP: &str = "procserver.app";
 pub(super) const RELEASE: &str = "procserver.release";
 pub(super) const BATCH: &str = "procserver.batch";
 pub(super) const TYPE: &str = "procserver.type";
+/// The number of what runs once; a service that has it is a job, and has no [`BATCH`].
+pub(super) const JOB: &str = "procserver.job";
+/// The id of what runs once: `run.3`.
+pub(super) const PROCESS: &str = "procserver.process";

@@ -9,8 +9,9 @@ use actix_rt::task::spawn_blocking;
 
 use super::client::{Client, EngineError};
 use super::image::blobs::make_directory;
+use super::job::notes::JobNotes;
 use super::known::Known;
-use super::listing::Service;
+use super::listing::{Job, Service};
 use super::observer::Observer;
 use super::printed::Notes;
 use super::settings::SwarmSettings;
@@ -29,6 +30,8 @@ pub struct Swarm {
     pub printed: Notes,
     /// What was known of each service last.
     pub known: Known,
+    /// Which jobs there are.
+    pub jobs: JobNotes,
     /// By which its services are told from those of another server in the same swarm.
     pub server: String,
 }
@@ -46,6 +49,7 @@ impl Swarm {
             observer: Observer::new(Arc::clone(&client), &server),
             printed: Notes::open(directory.join("printed"))?,
             known: Known::open(directory.join("known"))?,
+            jobs: JobNotes::open(directory.join("jobs"))?,
             client,
             server,
         })
@@ -56,8 +60,13 @@ impl Swarm {
         for _ in 0..ATTEMPTS {
             match self.client.remove(name).await {
                 Ok(()) => {
-                    let (known, name) = (self.known.clone(), name.to_owned());
-                    let _forgotten = spawn_blocking(move || known.forget(&name)).await;
+                    let (known, jobs) = (self.known.clone(), self.jobs.clone());
+                    let name = name.to_owned();
+                    let forget = move || {
+                        known.forget(&name);
+                        jobs.forget(&name);
+                    };
+                    let _forgotten = spawn_blocking(forget).await;
                     return;
                 }
                 Err(error) => log::warn!("swarm: service {name} is not removed yet: {error}"),
@@ -67,13 +76,14 @@ impl Swarm {
         log::error!("swarm: service {name} is left: \"docker service rm {name}\" removes it");
     }
 
-    /// The services of an app that there are now.
+    /// The services and jobs of an app that there are now.
     ///
     /// # Errors
     /// [`EngineError`].
-    pub async fn services_of(&self, app: &str) -> Result<Vec<Service>, EngineError> {
+    pub async fn left_of(&self, app: &str) -> Result<(Vec<Service>, Vec<Job>), EngineError> {
         let listing = self.observer.fresh().await?;
-        Ok(listing.of_app(app).cloned().collect())
+        let services = listing.of_app(app).cloned().collect();
+        Ok((services, listing.jobs_of(app).cloned().collect()))
     }
 }
 

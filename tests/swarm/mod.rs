@@ -6,5 +6,6 @@ mod failures;
 mod faults;
 mod fixture;
 mod images;
+mod jobs;
 pub(crate) mod kept_base;
 mod life;

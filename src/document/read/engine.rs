@@ -1,4 +1,4 @@
-//! `engine` of the document, and what the swarm does not do yet (pure).
+//! `engine` of the document, and what a swarm does not do (pure).
 
 use serde_json::Value;
 
@@ -7,11 +7,7 @@ use crate::document::engine::EngineKind;
 use crate::document::walk::{Object, Walk};
 
 /// Fields that mean nothing on a swarm, each with the reason and a way out.
-const LACKS: [(&str, &str); 3] = [
-    (
-        "cron",
-        "jobs do not run on a swarm yet: leave it out, or write engine: \"local\"",
-    ),
+const LACKS: [(&str, &str); 2] = [
     (
         "shared",
         "links into the storage of this machine, which a swarm's machines do not have: let the application write to \
@@ -100,20 +96,16 @@ mod tests {
 
     #[test]
     fn what_a_swarm_does_not_do_is_refused_by_name() {
-        let job = json!([{"name": "j", "schedule": "@daily", "command": "true"}]);
-        for (field, value) in [
-            ("cron", job),
-            ("shared", json!(["log"])),
-            ("sandbox", json!(false)),
-        ] {
+        for (field, value) in [("shared", json!(["log"])), ("sandbox", json!(false))] {
             let document = json!({"engine": "swarm", field: value});
             let told = read(document, true).unwrap_err();
             assert!(told[0].starts_with(&format!("/{field} ")), "{told:?}");
         }
         let told = read(json!({"engine": "swarm", "limits": {"disk": "1G"}}), true).unwrap_err();
         assert!(told[0].starts_with("/limits/disk "), "{told:?}");
+        let job = json!([{"name": "j", "schedule": "@daily", "command": "true"}]);
         let harmless =
-            json!({"engine": "swarm", "cron": [], "sandbox": true, "limits": {"memory": "64M"}});
+            json!({"engine": "swarm", "cron": job, "sandbox": true, "limits": {"memory": "64M"}});
         assert_eq!(read(harmless, true), Ok(EngineKind::Swarm));
     }
 }
