@@ -165,7 +165,8 @@ fn seen_task(
         task.service_id?,
         SeenTask {
             id: task.id?,
-            slot: u64::try_from(task.slot?).ok()?,
+            // The one slot of a job is 0, which an engine leaves out.
+            slot: u64::try_from(task.slot.unwrap_or_default()).ok()?,
             created: time(task.created_at).unwrap_or_default(),
             state,
             is_wanted: matches!(

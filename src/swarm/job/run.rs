@@ -88,7 +88,9 @@ impl Run {
                 self.removed();
                 return outcome;
             }
-            if let Some((task, sink)) = driven.read.take().zip(sink.take()) {
+            if let Some(task) = driven.read.take()
+                && let Some(sink) = sink.take()
+            {
                 let (client, observer) =
                     (Arc::clone(&self.swarm.client), self.swarm.observer.clone());
                 reading.set(output::read(client, observer, task, sink, is_over.clone()).fuse());
