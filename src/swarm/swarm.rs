@@ -76,6 +76,36 @@ impl Swarm {
         log::error!("swarm: service {name} is left: \"docker service rm {name}\" removes it");
     }
 
+    /// Ends jobs of an app, and waits until nothing of them runs.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn end_jobs(
+        &self,
+        app: &str,
+        is_one: impl Fn(&Job) -> bool,
+    ) -> Result<(), EngineError> {
+        let listing = self.observer.fresh().await?;
+        let jobs: Vec<Job> = listing.jobs_of(app).filter(|j| is_one(j)).cloned().collect();
+        for job in &jobs {
+            self.client.remove(&job.service).await?;
+        }
+        let mut observed = self.observer.follow();
+        let since = self.observer.look();
+        loop {
+            let latest = observed.borrow_and_update().clone();
+            if let Some(Ok(listing)) = latest.listing.filter(|_| latest.number >= since) {
+                let tasks = |job: &Job| listing.of_job(&job.name, Some(&job.service)).1;
+                let runs = |job: &Job| tasks(job).iter().any(|task| task.may_run());
+                if !jobs.iter().any(runs) {
+                    return Ok(());
+                }
+            }
+            // The observer lives as long as this does.
+            let _changed = observed.changed().await;
+        }
+    }
+
     /// The services and jobs of an app that there are now.
     ///
     /// # Errors

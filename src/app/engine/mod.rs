@@ -4,11 +4,13 @@
 //! each of its processes by [`ProcessChanged`](crate::process::worker::ProcessChanged). What a unit leaves running when
 //! its actor ends before its time, or with the server, is a [`unit::Left`]: the next actor takes it over, or it is ended. What
 //! runs once is in [`one_off`].
-//! Before a release is started it is made ready for its engine ([`preparation`]).
+//! Before a release is started it is made ready for its engine ([`preparation`]), and its [`release_phase`] is run
+//! there, if not by the installer.
 
 pub mod one_off;
 pub mod outlived;
 pub mod preparation;
+pub mod release_phase;
 pub mod unit;
 
 use std::sync::Arc;
