@@ -165,15 +165,12 @@ fn seen_task(
         task.service_id?,
         SeenTask {
             id: task.id?,
-            // The one slot of a job is 0, which an engine leaves out.
-            slot: u64::try_from(task.slot.unwrap_or_default()).ok()?,
+            slot: u64::try_from(task.slot?).ok()?,
             created: time(task.created_at).unwrap_or_default(),
             state,
             is_wanted: matches!(
                 wanted,
-                models::TaskState::RUNNING
-                    | models::TaskState::READY
-                    | models::TaskState::COMPLETE
+                models::TaskState::RUNNING | models::TaskState::READY
             ),
             message: status.err.filter(|text| !text.is_empty()),
             at: time(status.timestamp).unwrap_or_default(),

@@ -40,7 +40,7 @@ pub(super) async fn follow(client: Arc<Client>, log: ChildRef<Log>, notes: Notes
     };
     loop {
         let was_over = source.is_over.load(Ordering::SeqCst);
-        let end = match client.logs(&source.task, printed.last()).await {
+        let end = match client.logs(&source.task, printed.last(), true).await {
             Ok(lines) => read(lines, &log, &source, &mut printed).await,
             Err(_) => End::Torn,
         };

@@ -434,3 +434,6 @@ impl Life {
 fn not_begun() -> Outcome {
     Outcome::NotStarted("it was ended before it ran".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! What a task prints that runs once, on its way to who waits for it, or to a log.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,8 +25,8 @@ use crate::swarm::printed::{Notes, Printed};
 /// Pause after a stream has ended that should not have.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long what was printed last may take to come once the task has ended.
-const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How long the next line may take to come once the task has ended: its machine may be gone.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Where it goes.
 #[derive(Debug)]
@@ -101,53 +102,48 @@ pub(super) async fn read(
     sink: &mut Sink,
     mut is_over: watch::Receiver<bool>,
 ) {
-    let mut known = match sink {
+    let note = match sink {
         Sink::Log { notes, .. } => {
             let (notes, task) = (notes.clone(), task.clone());
             spawn_blocking(move || notes.of(&task)).await.ok()
         }
         Sink::Pipes(_) | Sink::Install(_) => None,
     };
-    let mut last = known.as_ref().and_then(Printed::last);
+    let mut reading = Reading {
+        known: Known::of(note.as_ref()),
+        note,
+        sink,
+    };
     loop {
+        // A stream that follows a task does not always end with it.
         let was_over = *is_over.borrow();
-        let end = match client.logs(&task, last).await {
+        let end = match client.logs(&task, reading.known.last, !was_over).await {
             Ok(lines) => {
-                let reading = Reading {
-                    resumed: last,
-                    last: &mut last,
-                    known: known.as_mut(),
-                    sink: &mut *sink,
+                let until = match was_over {
+                    true => Until::Late,
+                    false => Until::Over(&mut is_over),
                 };
-                reading.to_end(lines, &mut is_over.clone()).await
+                reading.to_end(std::pin::pin!(lines), until).await
             }
             Err(_) => End::Torn,
         };
-        if let Some(known) = &known {
-            write(known).await;
-        }
-        if end == End::Gone || was_over && end != End::Torn {
-            break;
-        }
-        if was_over {
-            // No manager, or no machine: what is not here by now is lost.
+        reading.write_note().await;
+        // Without a manager or a machine, what is not here by now is lost.
+        if end == End::Gone || was_over {
             break;
         }
         let _listing = observer.look();
-        // Dropped by who does not want to know any more.
-        let _over = tokio::time::timeout(RETRY, is_over.wait_for(|over| *over)).await;
+        let _late = tokio::time::timeout(RETRY, over(&mut is_over)).await;
     }
-    if known.is_some()
-        && let Sink::Log { notes, .. } = sink
-    {
+    if let Sink::Log { notes, .. } = reading.sink {
         let notes = notes.clone();
         let _forgotten = spawn_blocking(move || notes.forget(&task)).await;
     }
 }
 
-async fn write(known: &Printed) {
-    let kept = known.clone();
-    let _written = spawn_blocking(move || kept.write()).await;
+/// Waits until the task has ended, or nobody wants to know any more.
+async fn over(is_over: &mut watch::Receiver<bool>) {
+    let _gone = is_over.wait_for(|over| *over).await;
 }
 
 /// How the reading of a stream ended.
@@ -160,50 +156,102 @@ enum End {
     Torn,
 }
 
-/// The reading of one stream.
+/// Up to where a task's output was handed on (pure).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Known {
+    /// The time of the newest line. Not the latest: clocks go back.
+    last: Option<jiff::Timestamp>,
+    /// How many lines of that time there were on stdout and stderr: the parts of a long line have one time.
+    of_last: [usize; 2],
+}
+
+impl Known {
+    /// The server before handed on all of the time of its note.
+    fn of(note: Option<&Printed>) -> Self {
+        Self {
+            last: note.and_then(Printed::last),
+            of_last: [usize::MAX; 2],
+        }
+    }
+
+    /// Notes a line that is handed on.
+    fn note(&mut self, time: jiff::Timestamp, stream: usize) {
+        if self.last.replace(time) != Some(time) {
+            self.of_last = [0; 2];
+        }
+        self.of_last[stream] = self.of_last[stream].saturating_add(1);
+    }
+
+    /// Whether a line of a stream that begins at `last` was handed on before; one of it is looked at once.
+    fn has(&mut self, time: jiff::Timestamp, stream: usize) -> bool {
+        match self.last {
+            Some(last) if time < last => true,
+            Some(last) if time == last && self.of_last[stream] > 0 => {
+                self.of_last[stream] -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Until when the next line is awaited.
+enum Until<'a> {
+    /// The task has ended: what a stream does not have yet is read from the next one.
+    Over(&'a mut watch::Receiver<bool>),
+    /// It is late.
+    Late,
+}
+
+impl Until<'_> {
+    async fn comes(&mut self) {
+        match self {
+            Self::Over(is_over) => over(is_over).await,
+            Self::Late => tokio::time::sleep(LAST_WORDS).await,
+        }
+    }
+}
+
 struct Reading<'a> {
-    /// What was printed up to then was handed on before.
-    resumed: Option<jiff::Timestamp>,
-    last: &'a mut Option<jiff::Timestamp>,
-    known: Option<&'a mut Printed>,
+    known: Known,
+    /// For the next server.
+    note: Option<Printed>,
     sink: &'a mut Sink,
 }
 
 impl Reading<'_> {
+    /// Reads a stream to its end, or until no more of it is awaited.
     async fn to_end(
-        mut self,
-        lines: impl Stream<Item = Result<LogOutput, Error>>,
-        is_over: &mut watch::Receiver<bool>,
+        &mut self,
+        mut lines: Pin<&mut impl Stream<Item = Result<LogOutput, Error>>>,
+        mut until: Until<'_>,
     ) -> End {
-        let mut lines = std::pin::pin!(lines);
+        let mut before = self.known;
         loop {
-            let late = async {
-                // Without its sender nobody waits for the end either.
-                let _over = is_over.wait_for(|over| *over).await;
-                tokio::time::sleep(LAST_WORDS).await;
-            };
             let next = tokio::select! {
+                biased;
                 next = lines.next() => next,
-                () = late => return End::Read,
+                () = until.comes() => return End::Read,
             };
+            // Not cut short: who reads slowly has it all.
             match next {
-                Some(Ok(output)) => self.take(&output).await,
-                None => return End::Read,
+                Some(Ok(output)) => self.take(&output, &mut before).await,
                 Some(Err(Error::DockerResponseServerError {
                     status_code: 404, ..
                 })) => return End::Gone,
                 Some(Err(_)) => return End::Torn,
+                None => return End::Read,
             }
         }
     }
 
-    /// Hands on what is not known yet.
-    async fn take(&mut self, output: &LogOutput) {
+    /// Hands on what was not handed on `before`.
+    async fn take(&mut self, output: &LogOutput, before: &mut Known) {
         let Some((source, time, text)) = line(output) else {
             return;
         };
-        // Not the newest: clocks go back, and the parts of a long line have one time.
-        if self.resumed.is_some_and(|last| time <= last) {
+        let stream = usize::from(source == Source::Stderr);
+        if before.has(time, stream) {
             return;
         }
         match &mut *self.sink {
@@ -223,11 +271,43 @@ impl Reading<'_> {
             }
             Sink::Install(install) => install.take(source, text).await,
         }
-        *self.last = Some(time);
-        if let Some(known) = &mut self.known
-            && known.note(time, Instant::now())
+        self.known.note(time, stream);
+        if let Some(note) = &mut self.note
+            && note.note(time, Instant::now())
         {
-            write(known).await;
+            self.write_note().await;
         }
+    }
+
+    async fn write_note(&self) {
+        if let Some(note) = self.note.clone() {
+            let _written = spawn_blocking(move || note.write()).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_begins_anew_hands_on_what_is_left_of_a_time() {
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        let mut known = Known::default();
+        assert!(!known.has(at(5), 0));
+        for (time, stream) in [(5, 0), (6, 0), (6, 0), (6, 1)] {
+            known.note(at(time), stream);
+        }
+        let mut again = known;
+        let lines = [(5, 0), (6, 0), (6, 1), (6, 0), (6, 0), (6, 1), (7, 0)];
+        let is_known = lines.map(|(time, stream)| again.has(at(time), stream));
+        assert_eq!(is_known, [true, true, true, true, false, false, false]);
+        // Of what the server before has handed on, only the time is known.
+        let mut of_before = Known {
+            last: Some(at(6)),
+            of_last: [usize::MAX; 2],
+        };
+        let is_known = lines.map(|(time, stream)| of_before.has(at(time), stream));
+        assert_eq!(is_known, [true, true, true, true, true, true, false]);
     }
 }

@@ -23,19 +23,13 @@ impl JobSpec {
         format!("job-{}", self.service.name())
     }
 
-    /// What an engine is told.
+    /// What an engine is told. It is no replicated job of the swarm: engines of 20.10, which Debian has, let the task of
+    /// one run on that is removed.
     #[must_use]
     pub fn for_engine(&self) -> models::ServiceSpec {
         let mut told = self.service.for_engine(1);
         told.name = Some(self.name());
         told.labels = Some(self.labels());
-        told.mode = Some(models::ServiceSpecMode {
-            replicated_job: Some(models::ServiceSpecModeReplicatedJob {
-                max_concurrent: Some(1),
-                total_completions: Some(1),
-            }),
-            ..Default::default()
-        });
         told.endpoint_spec = None;
         if let Some(template) = &mut told.task_template {
             template.restart_policy = Some(models::TaskSpecRestartPolicy {
