@@ -133,6 +133,10 @@
 //! ([`swarm::known`]). What tasks print comes as streams of the engine and goes to the app's Log; a note of the last line
 //! (`swarm::printed`) says where the next server reads on.
 //!
+//! What runs once there (`run`, `cron`, the release phase) is a service of one task that is never run again: `swarm::job`.
+//! Its `life` (pure) says what is next; `swarm::job::run` carries that out, for an actor ([`swarm::job::actor`]) that
+//! stands where the one of a process would, or for [`app::engine::release_phase`], which runs once the image is made.
+//!
 //! # Images
 //!
 //! Nodes of a swarm fetch the images of releases from this server ([`swarm::image`]): a root file system that mmdebstrap

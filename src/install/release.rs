@@ -15,8 +15,8 @@ use super::manifest::manifest_for;
 use super::release_error::ReleaseError;
 use super::{tree, venv};
 use crate::app_dirs::AppDirs;
-use crate::document::formation::RELEASE;
 use crate::document::app_json::AppJson;
+use crate::document::formation::RELEASE;
 use crate::document::procfile::Procfile;
 use crate::{durable, regular};
 

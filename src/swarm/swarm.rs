@@ -86,7 +86,11 @@ impl Swarm {
         is_one: impl Fn(&Job) -> bool,
     ) -> Result<(), EngineError> {
         let listing = self.observer.fresh().await?;
-        let jobs: Vec<Job> = listing.jobs_of(app).filter(|j| is_one(j)).cloned().collect();
+        let jobs: Vec<Job> = listing
+            .jobs_of(app)
+            .filter(|j| is_one(j))
+            .cloned()
+            .collect();
         for job in &jobs {
             self.client.remove(&job.service).await?;
         }

@@ -113,7 +113,10 @@ fn who_is_attached_has_its_output_and_its_code(server: &Server) {
     let much = "echo $PS ${PORT-none} $BRACES $PROCSERVER_RELEASE; seq 60000; head -c 50000 /dev/zero | tr '\\0' x";
     let printed = run(server, &[much]).success();
     let (first, rest) = printed.split_once('\n').unwrap();
-    assert!(first.starts_with("run.") && first.ends_with(" none {{.Node.ID}} 1"), "{first}");
+    assert!(
+        first.starts_with("run.") && first.ends_with(" none {{.Node.ID}} 1"),
+        "{first}"
+    );
     let mut wanted: String = (1..=60_000).map(|n| format!("{n}\n")).collect();
     wanted.push_str(&"x".repeat(50_000));
     assert!(rest == wanted, "{} of {} bytes", rest.len(), wanted.len());
@@ -123,14 +126,20 @@ fn who_is_attached_has_its_output_and_its_code(server: &Server) {
     assert_eq!(missing.code, Some(127), "{missing:?}");
     assert!(missing.stderr.contains("command not found"), "{missing:?}");
     let late = run(server, &["--timeout", "2s", "--", "sleep", "600"]);
-    assert!(late.code != Some(0) && late.stderr.contains("its timeout was over"), "{late:?}");
+    assert!(
+        late.code != Some(0) && late.stderr.contains("its timeout was over"),
+        "{late:?}"
+    );
 }
 
 fn who_cannot_be_served_is_told_why(server: &Server) {
     let wish = json!({ "command": "sh", "tty": true });
     let refused = server.send("POST", "/applications/echo/run", &wish);
     let told = refused.expect(422).text();
-    assert!(told.contains("no terminal") && told.contains("run -T"), "{told}");
+    assert!(
+        told.contains("no terminal") && told.contains("run -T"),
+        "{told}"
+    );
     let (code, told) = fed(verb(server, &["run", "echo", "sleep 600"]), b"typed");
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("a swarm gives a command no input"), "{told}");
@@ -188,21 +197,32 @@ fn jobs_run_on_a_swarm_at_their_times_and_the_release_phase_before_anything_star
     let server = server(&engines);
     let repo = repo("1");
     let procfile = |release: &str| format!("web: exec python3 web.py\nrelease: {release}\n");
-    repo.commit(&[("Procfile", &procfile("echo $PS migrates; echo $SECRET_KEY; touch $STORAGE_DIR/done"))]);
-    let job = |name: &str, schedule: &str, command: &str| {
-        json!({ "name": name, "schedule": schedule, "command": command })
-    };
+    repo.commit(&[(
+        "Procfile",
+        &procfile("echo $PS migrates; echo $SECRET_KEY; touch $STORAGE_DIR/done"),
+    )]);
+    let job = |name: &str, schedule: &str, command: &str| json!({ "name": name, "schedule": schedule, "command": command });
     let jobs = json!([
         job("often", "*/5 * * * * *", "echo at work"),
         job("yearly", "@yearly", "echo yearly; sleep 30; exit 5"),
     ]);
     let env = json!({ "LISTEN": "0.0.0.0", "SECRET_KEY": "swordfish" });
-    deploy(&server, &repo, json!({ "scale": { "web": 1 }, "cron": jobs, "env": env }));
-    let log = server.get("/applications/echo/logs/install?tail=all").expect(200).text();
+    deploy(
+        &server,
+        &repo,
+        json!({ "scale": { "web": 1 }, "cron": jobs, "env": env }),
+    );
+    let log = server
+        .get("/applications/echo/logs/install?tail=all")
+        .expect(200)
+        .text();
     assert!(log.contains("release.1 migrates"), "{log}");
     assert!(!log.contains("swordfish"), "{log}");
     let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text}: {log}"));
-    assert!(place("=== image done") < place("=== release\n") || place("=== image done") < place("migrates"));
+    assert!(
+        place("=== image done") < place("=== release\n")
+            || place("=== image done") < place("migrates")
+    );
     assert!(place("migrates") < place("=== start"), "{log}");
     jobs_run(&server);
     a_release_phase_that_fails_fails_the_deploy(&server, &repo, &procfile("echo told; exit 9"));
@@ -211,7 +231,11 @@ fn jobs_run_on_a_swarm_at_their_times_and_the_release_phase_before_anything_star
 
 fn job_of(server: &Server, name: &str) -> Value {
     let all = server.get("/applications/echo/cron").expect(200).json();
-    let found = all.as_array().unwrap().iter().find(|job| job["name"] == name);
+    let found = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|job| job["name"] == name);
     found.unwrap().clone()
 }
 
@@ -247,11 +271,16 @@ fn a_release_phase_that_fails_fails_the_deploy(
         .deadline(LONG)
         .send(&server.public());
     let told = answer.expect(422).text();
-    assert!(told.contains("exit code 9") && told.contains("told"), "{told}");
+    assert!(
+        told.contains("exit code 9") && told.contains("told"),
+        "{told}"
+    );
     ready(server, &["web.1"]);
     assert_eq!(super::echo::version(server), "1");
     let releases = server.directory().join("apps/echo/releases/2");
-    eventually("its files are gone", LONG, || (!releases.exists()).then_some(()));
+    eventually("its files are gone", LONG, || {
+        (!releases.exists()).then_some(())
+    });
 }
 
 /// But for the job that runs every five seconds.
@@ -279,7 +308,10 @@ fn a_command_that_a_swarm_cannot_run_or_loses_is_told_of() {
     assert_eq!(one["node"], "node2");
     availability("node2", "pause");
     let placeless = run(&server, &["true"]);
-    assert!(placeless.stderr.contains("no suitable node"), "{placeless:?}");
+    assert!(
+        placeless.stderr.contains("no suitable node"),
+        "{placeless:?}"
+    );
     availability("node2", "active");
     engines.kill(2);
     let over = listed(&server, &id, is_over);

@@ -16,10 +16,10 @@ use crate::document::engine::EngineKind;
 use crate::document::formation::RELEASE;
 use crate::document::secrets;
 use crate::exit_status::ExitStatus;
+use crate::install::failure;
 use crate::install::first_deploy;
 use crate::install::install_log::{InstallLog, elapsed};
 use crate::install::record::{Failure, Step};
-use crate::install::failure;
 use crate::swarm::job::output::{Install, Sink};
 use crate::swarm::job::run::{Outcome, Run};
 use crate::swarm::swarm::Swarm;
@@ -176,9 +176,7 @@ fn of_outcome(command: &str, outcome: Outcome, tail: Vec<String>) -> Result<(), 
             reason: Some(why),
             ..
         } => Err(Failure::new(Step::Release, format!("`{command}`: {why}")).tail(tail)),
-        Outcome::Ended { status, .. } => {
-            Err(failure::exited(Step::Release, command, status, tail))
-        }
+        Outcome::Ended { status, .. } => Err(failure::exited(Step::Release, command, status, tail)),
         Outcome::NotStarted(why) => {
             let reason = format!("`{command}` was not started: {why}");
             Err(Failure::new(Step::Release, reason))

@@ -23,8 +23,8 @@ use crate::process::one_off::{Attached, Opened, Session};
 use crate::process::phase::Phase;
 use crate::process::snapshot::Snapshot;
 use crate::process::worker::ProcessChanged;
-use crate::supervision::restart::SupervisorEvent;
 use crate::supervision::Parent as _;
+use crate::supervision::restart::SupervisorEvent;
 
 /// How long a process waits for who attaches to it; then it is stopped.
 const ATTACH_LIMIT: Duration = Duration::from_secs(30);

@@ -128,8 +128,7 @@ impl Job {
     fn changed(&mut self, progress: Progress, ctx: &mut Context<Self>) {
         let begins = progress.started_at.is_some();
         self.progress = progress;
-        if let (Some(attached), Some(session)) =
-            (&self.attached, self.waiting.take_if(|_| begins))
+        if let (Some(attached), Some(session)) = (&self.attached, self.waiting.take_if(|_| begins))
         {
             let batch = self.run.spec.service.batch;
             // One for each job; if nobody takes it, it is dropped, and the job ended.

@@ -197,7 +197,10 @@ impl Life {
                 (true, false) => return None,
                 (false, _) => UNHEARD,
             };
-            let told = format!("for {} seconds no manager of the swarm has answered", most.as_secs());
+            let told = format!(
+                "for {} seconds no manager of the swarm has answered",
+                most.as_secs()
+            );
             Some((*since + most, format!("{told}: {why}")))
         });
         if self.has_run || self.is_ending() {
@@ -367,7 +370,9 @@ impl Life {
                 match self.has_run {
                     true => self.ended(
                         ExitStatus::Unknown,
-                        Some(format!("its machine {node} is gone: nobody knows how it ended")),
+                        Some(format!(
+                            "its machine {node} is gone: nobody knows how it ended"
+                        )),
                     ),
                     false => Outcome::NotStarted(format!("its machine {node} is gone")),
                 }

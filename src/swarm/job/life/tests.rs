@@ -50,7 +50,10 @@ impl Told {
         let mut told = Self::new(true, time, is_awaited);
         told.hear(Event::Created);
         let commands = told.hear(seen(&[task(TaskState::Running)]));
-        assert!(commands.contains(&Command::Read("t".to_owned())), "{commands:?}");
+        assert!(
+            commands.contains(&Command::Read("t".to_owned())),
+            "{commands:?}"
+        );
         told
     }
 
@@ -106,7 +109,10 @@ fn its_code_is_told_once_its_last_output_was_read() {
     let mut told = Told::new(true, None, true);
     told.hear(Event::Created);
     let commands = told.hear(seen(&[task(TaskState::Ended(ExitStatus::Code(0)))]));
-    assert!(commands.contains(&Command::Read("t".to_owned())), "{commands:?}");
+    assert!(
+        commands.contains(&Command::Read("t".to_owned())),
+        "{commands:?}"
+    );
     assert!(told.life.has_run());
 }
 
@@ -305,8 +311,7 @@ proptest! {
             prop_assert!(reads <= 1 && ends <= 1);
         }
         // It comes to an end when it is asked to, and its service is gone.
-        told.hear(Event::Stop(None));
-        for event in [Event::Created, Event::Removed, gone(), Event::Printed] {
+        for event in [Event::Stop(None), Event::Created, Event::Removed, gone(), Event::Printed] {
             let commands = told.hear(event);
             ends += u32::try_from(commands.iter().filter(|c| matches!(c, Command::Finish(_))).count()).unwrap();
         }
