@@ -206,7 +206,7 @@ async fn within(run: Run, sink: &mut Sink, limit: Duration) -> Option<Outcome> {
         name: Some(run.spec.name()),
     };
     // Kept: nobody ends it but by dropping this.
-    let (_stays, mut stops) = mpsc::unbounded_channel();
+    let (_stays, mut stops) = mpsc::channel(1);
     let outcome = run.to_end(sink, &mut stops, |_| {});
     let outcome = tokio::time::timeout(limit, outcome).await.ok()?;
     ends.name = None;

@@ -29,8 +29,8 @@ pub struct Job {
     log: ChildRef<Log>,
     parent: Recipient<ProcessChanged>,
     exit: ExitReason,
-    stop: mpsc::UnboundedSender<Option<String>>,
-    stops: Option<mpsc::UnboundedReceiver<Option<String>>>,
+    stop: mpsc::Sender<Option<String>>,
+    stops: Option<mpsc::Receiver<Option<String>>>,
     /// What is for who attaches, until it runs.
     waiting: Option<Session>,
     own: Option<OwnSide>,
@@ -49,7 +49,8 @@ impl Job {
         parent: Recipient<ProcessChanged>,
         exit: ExitReason,
     ) -> Self {
-        let (stop, stops) = mpsc::unbounded_channel();
+        // Full: it is being ended already.
+        let (stop, stops) = mpsc::channel(2);
         Self {
             run,
             attached,
@@ -103,12 +104,13 @@ impl Job {
                 return self.over(Outcome::NotStarted(why), ctx);
             }
         };
-        let (tell, mut told) = mpsc::unbounded_channel();
+        // Full: what is left out is told by what follows, and its end is told apart.
+        let (tell, mut told) = mpsc::channel(64);
         let run = self.run.clone();
         let running = async move {
             let outcome = run.to_end(&mut sink, &mut stops, |progress| {
                 // It has gone with its actor.
-                let _gone = tell.send(progress);
+                let _gone = tell.try_send(progress);
             });
             outcome.await
         };
@@ -146,7 +148,7 @@ impl Job {
         let gone = async move { drop(present.await) };
         ctx.spawn(gone.into_actor(self).map(|(), this, _| {
             let why = "its client went away".to_owned();
-            let _over = this.stop.send(Some(why));
+            let _over = this.stop.try_send(Some(why));
         }));
     }
 
@@ -222,6 +224,6 @@ impl Handler<Shutdown> for Job {
 
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) {
         // It is over already where nobody hears it.
-        let _over = self.stop.send(None);
+        let _over = self.stop.try_send(None);
     }
 }

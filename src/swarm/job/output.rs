@@ -123,7 +123,7 @@ pub(super) async fn read(
                     true => Until::Late,
                     false => Until::Over(&mut is_over),
                 };
-                reading.to_end(std::pin::pin!(lines), until).await
+                reading.read_through(std::pin::pin!(lines), until).await
             }
             Err(_) => End::Torn,
         };
@@ -221,7 +221,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Reads a stream to its end, or until no more of it is awaited.
-    async fn to_end(
+    async fn read_through(
         &mut self,
         mut lines: Pin<&mut impl Stream<Item = Result<LogOutput, Error>>>,
         mut until: Until<'_>,

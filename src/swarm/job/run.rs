@@ -63,7 +63,7 @@ impl Run {
     pub async fn to_end(
         self,
         sink: &mut Sink,
-        stop: &mut mpsc::UnboundedReceiver<Option<String>>,
+        stop: &mut mpsc::Receiver<Option<String>>,
         mut told: impl FnMut(Progress),
     ) -> Outcome {
         let mut observed = self.swarm.observer.follow();
