@@ -135,6 +135,10 @@
 //! container tells what that uses, and whether memory ran out ([`swarm::meter`]). What no manager does, removing volumes and
 //! old images on other machines, a job does there ([`swarm::chore`]).
 //!
+//! What runs once there (`run`, `cron`, the release phase) is a service of one task that is never run again: `swarm::job`.
+//! Its `life` (pure) says what is next; `swarm::job::run` carries that out, for an actor ([`swarm::job::actor`]) that
+//! stands where the one of a process would, or for [`app::engine::release_phase`], which runs once the image is made.
+//!
 //! # Images
 //!
 //! Nodes of a swarm fetch the images of releases from this server ([`swarm::image`]): a root file system that mmdebstrap

@@ -24,7 +24,7 @@ use super::problem::Problem;
 use super::state::ApiState;
 use crate::app::supervisor::one_offs::Attach;
 use crate::exit_status::{ExitRecord, ExitStatus};
-use crate::process::ends::{Ends, Master};
+use crate::process::ends::{Ends, Input, Master};
 use crate::process::one_off::WindowSize;
 
 const STDIN: u8 = 0;
@@ -93,6 +93,8 @@ enum End {
     Exited(Option<ExitRecord>),
     ClientGone,
     Closing(&'static str),
+    /// The client sends what cannot be passed on.
+    Refused(&'static str),
 }
 
 impl End {
@@ -106,6 +108,7 @@ impl End {
                 (CloseCode::Normal, None)
             }
             Self::Closing(why) => (CloseCode::Away, Some(why.to_owned())),
+            Self::Refused(why) => (CloseCode::Unsupported, Some(why.to_owned())),
         };
         let reason = actix_ws::CloseReason {
             code,
@@ -128,7 +131,7 @@ fn unknown() -> ExitRecord {
 enum Streams {
     Terminal(Master),
     Pipes {
-        stdin: pipe::Sender,
+        stdin: Stdin,
         stdout: pipe::Receiver,
         stderr: pipe::Receiver,
     },
@@ -144,12 +147,23 @@ impl Streams {
                 stdout,
                 stderr,
             } => Self::Pipes {
-                stdin: pipe::Sender::from_owned_fd(stdin)?,
+                stdin: match stdin {
+                    Input::Pipe(end) => Stdin::Open(pipe::Sender::from_owned_fd(end)?),
+                    Input::Refused(why) => Stdin::Refused(why),
+                },
                 stdout: reader(stdout)?,
                 stderr: reader(stderr)?,
             },
         })
     }
+}
+
+/// Where what is typed goes.
+enum Stdin {
+    Open(pipe::Sender),
+    /// It is closed, or the process reads no more.
+    Closed,
+    Refused(&'static str),
 }
 
 struct Attached {
@@ -169,7 +183,7 @@ impl Attached {
             mut present,
         } = self;
         let (terminal, input, outputs) = match streams {
-            Streams::Terminal(master) => (Some(master), None, None),
+            Streams::Terminal(master) => (Some(master), Stdin::Closed, None),
             Streams::Pipes {
                 stdin,
                 stdout,
@@ -178,7 +192,7 @@ impl Attached {
                 // By themselves: a process that is told to end since its client went away may still print.
                 let out = actix_rt::spawn(read_pipe(stdout, STDOUT, socket.clone()));
                 let err = actix_rt::spawn(read_pipe(stderr, STDERR, socket.clone()));
-                (None, Some(stdin), Some((out, err)))
+                (None, stdin, Some((out, err)))
             }
         };
         let reading = async {
@@ -205,7 +219,7 @@ impl Attached {
         };
         tokio::select! {
             end = output => end,
-            () = take_input(stream, terminal.as_ref(), input, socket.clone()) => End::ClientGone,
+            end = take_input(stream, terminal.as_ref(), input, socket.clone()) => end,
             () = ping(socket.clone()) => End::ClientGone,
         }
     }
@@ -251,13 +265,13 @@ async fn read_pipe(mut from: pipe::Receiver, channel: u8, mut socket: actix_ws::
     }
 }
 
-/// Passes on what the client types, until it goes.
+/// Passes on what the client types, until it goes or sends what cannot be passed on.
 async fn take_input(
     mut stream: MessageStream,
     terminal: Option<&Master>,
-    mut stdin: Option<pipe::Sender>,
+    mut stdin: Stdin,
     mut socket: actix_ws::Session,
-) {
+) -> End {
     while let Some(Ok(message)) = stream.recv().await {
         match message {
             Message::Binary(bytes) => match (bytes.split_first(), terminal) {
@@ -265,33 +279,45 @@ async fn take_input(
                     // Nobody has the terminal open any more: the end of the process says so.
                     let _closed = master.write_all(typed).await;
                 }
-                (Some((&STDIN, [])), None) => stdin = None,
+                (Some((&STDIN, [])), None) => stdin = stdin.closed(),
                 (Some((&STDIN, typed)), None) => {
                     let written = match &mut stdin {
-                        Some(stdin) => stdin.write_all(typed).await,
-                        None => Ok(()),
+                        Stdin::Open(stdin) => stdin.write_all(typed).await,
+                        Stdin::Closed => Ok(()),
+                        Stdin::Refused(why) => return End::Refused(why),
                     };
                     if written.is_err() {
                         // It reads no more, and may go on all the same.
-                        stdin = None;
+                        stdin = Stdin::Closed;
                     }
                 }
-                _ => return,
+                _ => return End::ClientGone,
             },
             Message::Text(text) => match (serde_json::from_str(&text), terminal) {
                 (Ok(Word::Resize(size)), Some(master)) => {
                     let _closed = master.resize(size);
                 }
                 (Ok(Word::Resize(_)), None) => {}
-                (Err(_), _) => return,
+                (Err(_), _) => return End::ClientGone,
             },
             Message::Ping(bytes) => {
                 if socket.pong(&bytes).await.is_err() {
-                    return;
+                    return End::ClientGone;
                 }
             }
-            Message::Close(_) | Message::Continuation(_) => return,
+            Message::Close(_) | Message::Continuation(_) => return End::ClientGone,
             Message::Pong(_) | Message::Nop => {}
+        }
+    }
+    End::ClientGone
+}
+
+impl Stdin {
+    /// The end of the input is no input: it is refused nowhere.
+    fn closed(self) -> Self {
+        match self {
+            Self::Refused(why) => Self::Refused(why),
+            Self::Open(_) | Self::Closed => Self::Closed,
         }
     }
 }

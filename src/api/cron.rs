@@ -29,7 +29,7 @@ pub(super) async fn start(
 ) -> Result<HttpResponse, Problem> {
     let (name, job) = path.into_inner();
     let detail = format!("job {job}");
-    let started = state.ask_app(&name, RunJob(job)).await??;
+    let started = state.ask_app_for(&name, RunJob(job), run::START).await??;
     let ran = Report::ran(
         name.as_str().into(),
         caller.by(),

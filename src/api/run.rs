@@ -1,5 +1,7 @@
 //! `/applications/A/run`: starts commands beside the processes of an application, lists and ends them.
 
+use std::time::Duration;
+
 use actix_web::http::header;
 use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -15,6 +17,10 @@ use crate::document::run_request::RunRequest;
 use crate::events::Report;
 use crate::process::one_off::{EndsKind, WindowSize};
 use crate::process::phase::Phase;
+
+/// How long a start may take: an engine may have to make an image first, and its machines to fetch it. Who asked need not
+/// wait.
+pub(super) const START: Duration = Duration::from_hours(1);
 
 /// Those that run, and the last that ended, oldest first.
 pub(super) async fn list(
@@ -36,7 +42,7 @@ pub(super) async fn start(
 ) -> Result<HttpResponse, Problem> {
     let body = body::required_document(&request, payload).await?;
     let asked = RunRequest::read(&body)?;
-    let started = state.ask_app(&name, Run(wish(asked))).await??;
+    let started = state.ask_app_for(&name, Run(wish(asked)), START).await??;
     // The command may have secrets.
     let ran = Report::ran(name.as_str().into(), caller.by(), started.id.clone());
     state.events.report(ran);
@@ -103,6 +109,7 @@ pub(super) fn shown(one: &Listed) -> Value {
         (false, _) => Phase::Finished,
     };
     let snapshot = snapshot.as_ref().filter(|_| *is_live);
+    let place = snapshot.and_then(|s| s.place.as_ref());
     let took = record.exit.as_ref();
     let took = took.map(|exit| {
         exit.at
@@ -119,6 +126,9 @@ pub(super) fn shown(one: &Listed) -> Value {
         "release": record.release,
         "attached": record.attached,
         "pid": snapshot.and_then(|s| s.pid),
+        "node": place.and_then(|place| place.node.clone()),
+        "task": place.map(|place| place.task.clone()),
+        "warning": snapshot.and_then(|s| s.warning.clone()),
         "started_at": record.created,
         "timeout": record.timeout.map(|seconds| format!("{seconds}s")),
         "due": record.due,

@@ -266,11 +266,27 @@ impl ApiState {
         App: Handler<M>,
         <App as Actor>::Context: ToEnvelope<App, M>,
     {
+        self.ask_app_for(name, message, PATIENCE).await
+    }
+
+    /// As [`Self::ask_app`], of what may take so long.
+    pub(super) async fn ask_app_for<M>(
+        &self,
+        name: &str,
+        message: M,
+        patience: Duration,
+    ) -> Result<M::Result, Problem>
+    where
+        M: Message + Clone + Send + 'static,
+        M::Result: Send,
+        App: Handler<M>,
+        <App as Actor>::Context: ToEnvelope<App, M>,
+    {
         let mut ended = None;
         for _ in 0..LOOKS {
             let app = self.find(name).await?;
             if ended.as_ref() != Some(&app) {
-                match app.send(message.clone()).timeout(PATIENCE).await {
+                match app.send(message.clone()).timeout(patience).await {
                     Err(MailboxError::Closed) => ended = Some(app),
                     answer => return Ok(answer?),
                 }

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::cron::Seen;
+use super::engine::one_off::OutlivedOneOff;
+use super::engine::unit::Left;
 use super::lifecycle::BatchId;
 use super::runnable::Runnable;
 use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
 use crate::durable;
 use crate::exit_status::{ExitRecord, ExitStatus};
-use crate::process::identity::Identity;
 use crate::process::one_off::{EndsKind, Session};
 use crate::process::worker::Snapshot;
 use crate::regular;
@@ -176,8 +177,8 @@ pub struct Live {
     pub snapshot: Option<Snapshot>,
     /// Who waits until it runs.
     pub answer: Option<Answer>,
-    /// The OS process that outlived the previous server.
-    pub survivor: Option<Identity>,
+    /// What outlived the previous server.
+    pub survivor: Option<Left>,
     /// Waits for who attaches to it.
     pub session: Option<Session>,
     /// It has had an actor: a fresh one finds its OS process running, or ended.
@@ -227,13 +228,14 @@ impl Default for OneOffs {
 }
 
 impl OneOffs {
-    /// What the previous server left. Returns the survivors that belong to no record, which are to be ended.
+    /// What the previous server left. Returns the survivors that are to be ended: they belong to no record, or to one that
+    /// somebody was attached to.
     #[must_use]
     pub fn recovered(
         written: Written,
-        mut survivors: Vec<Identity>,
+        mut survivors: Vec<OutlivedOneOff>,
         now: jiff::Timestamp,
-    ) -> (Self, Vec<Identity>) {
+    ) -> (Self, Vec<Left>) {
         let mut found = Self {
             live: BTreeMap::new(),
             ended: vec![],
@@ -245,12 +247,15 @@ impl OneOffs {
                 found.ended.push(record);
                 continue;
             }
-            let is_it = |s: &Identity| s.batch == record.number && s.id == record.id;
+            let is_it = |s: &OutlivedOneOff| {
+                let is_wanted = s.is_present && !record.attached;
+                is_wanted && s.number == record.number && s.id == record.id
+            };
             let survivor = survivors.iter().position(is_it);
             match survivor.map(|index| survivors.swap_remove(index)) {
                 Some(survivor) => {
                     let live = Live {
-                        survivor: Some(survivor),
+                        survivor: Some(survivor.left),
                         ..Live::new(record, None, None)
                     };
                     found.live.insert(live.record.number, live);
@@ -261,7 +266,8 @@ impl OneOffs {
                 }
             }
         }
-        (found, survivors)
+        let strangers = survivors.into_iter().map(|survivor| survivor.left);
+        (found, strangers.collect())
     }
 
     /// What is written down, beside what was `seen` of schedules.
@@ -426,6 +432,7 @@ pub fn unknown_exit(is_attached: bool, now: jiff::Timestamp) -> ExitRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::identity::Identity;
 
     fn record(number: u64, exit: bool) -> OneOffRecord {
         OneOffRecord {
@@ -442,8 +449,8 @@ mod tests {
         }
     }
 
-    fn survivor(number: u64) -> Identity {
-        Identity {
+    fn survivor(number: u64) -> OutlivedOneOff {
+        let identity = Identity {
             id: format!("run.{number}"),
             release: 1,
             batch: number,
@@ -455,7 +462,8 @@ mod tests {
             directory: "/".into(),
             uid: None,
             one_off: true,
-        }
+        };
+        OutlivedOneOff::process(identity, true)
     }
 
     #[test]

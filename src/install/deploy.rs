@@ -327,10 +327,15 @@ impl Deploy {
             built,
         };
         let dirs = self.spec.dirs.clone();
+        let is_run = self.spec.runs_release_phase;
         let loaded = blocking(step, "cannot write the release's record", move || {
             release::complete(&dirs, &record)?;
-            first_deploy::done(&dirs)?;
-            Ok(release::load(&dirs, record.id))
+            let loaded = release::load(&dirs, record.id);
+            let follows = loaded.as_ref().is_ok_and(Release::has_release_phase);
+            if is_run || !follows {
+                first_deploy::done(&dirs)?;
+            }
+            Ok(loaded)
         })
         .await?;
         loaded.map_err(|e| Failure::new(step, e.to_string()).into())

@@ -24,7 +24,7 @@ pub(super) fn note(dirs: &AppDirs) -> io::Result<()> {
 }
 
 /// Whether no release was made yet. Blocks.
-pub(super) fn is_due(dirs: &AppDirs) -> bool {
+pub fn is_due(dirs: &AppDirs) -> bool {
     dirs.first_deploy().is_file()
 }
 
@@ -32,7 +32,7 @@ pub(super) fn is_due(dirs: &AppDirs) -> bool {
 ///
 /// # Errors
 /// As `unlink(2)`.
-pub(super) fn done(dirs: &AppDirs) -> io::Result<()> {
+pub fn done(dirs: &AppDirs) -> io::Result<()> {
     match std::fs::remove_file(dirs.first_deploy()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

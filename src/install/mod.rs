@@ -31,7 +31,7 @@ pub mod disk_usage;
 pub mod dpkg;
 pub mod failure;
 mod filters;
-mod first_deploy;
+pub mod first_deploy;
 pub mod git;
 pub mod git_request;
 pub mod git_service;

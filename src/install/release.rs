@@ -16,6 +16,7 @@ use super::release_error::ReleaseError;
 use super::{tree, venv};
 use crate::app_dirs::AppDirs;
 use crate::document::app_json::AppJson;
+use crate::document::formation::RELEASE;
 use crate::document::procfile::Procfile;
 use crate::{durable, regular};
 
@@ -63,6 +64,14 @@ pub struct Release {
     pub app_json: AppJson,
     /// Warnings of these files, and of the record.
     pub warnings: Vec<String>,
+}
+
+impl Release {
+    /// Whether something is to be run before it starts, at least the first time.
+    #[must_use]
+    pub fn has_release_phase(&self) -> bool {
+        self.procfile.command(RELEASE).is_some() || self.app_json.postdeploy.is_some()
+    }
 }
 
 /// Writes the record of a release whose directory is complete. Blocks.

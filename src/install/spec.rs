@@ -50,6 +50,8 @@ pub struct InstallSpec {
     /// The releases that run or that a restart would run. They are not removed to get disk space.
     pub in_use: Vec<u64>,
     pub timeouts: StepTimeouts,
+    /// The release phase runs before the release is complete; else whoever asked has it run.
+    pub runs_release_phase: bool,
     /// Directories of the release before may be taken over.
     pub use_cache: bool,
     /// [`Turns::in_use`](super::pushed::Turns::in_use), until the release is made; `None`: nobody else is at work in

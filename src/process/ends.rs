@@ -53,10 +53,18 @@ pub enum Ends {
     Terminal(OwnedFd),
     /// As pipes, not blocking.
     Pipes {
-        stdin: OwnedFd,
+        stdin: Input,
         stdout: OwnedFd,
         stderr: OwnedFd,
     },
+}
+
+/// Where a process reads what is typed.
+#[derive(Debug)]
+pub enum Input {
+    Pipe(OwnedFd),
+    /// It reads nothing, for this reason.
+    Refused(&'static str),
 }
 
 /// What was opened for a process that is about to start.
@@ -120,7 +128,7 @@ fn open_pipes(directory: &Path) -> io::Result<Opened> {
     // A FIFO that nobody reads cannot be opened for writing alone (fifo(7)).
     let held = open("in", &mut reads())?;
     let ends = Ends::Pipes {
-        stdin: open("in", File::options().write(true))?,
+        stdin: Input::Pipe(open("in", File::options().write(true))?),
         stdout: open("out", &mut reads())?,
         stderr: open("err", &mut reads())?,
     };

@@ -50,14 +50,14 @@ pub struct Session {
 
 /// What the actor of the process keeps of a session.
 #[derive(Debug)]
-pub(super) struct OwnSide {
-    pub(super) exit: oneshot::Sender<ExitRecord>,
+pub(crate) struct OwnSide {
+    pub(crate) exit: oneshot::Sender<ExitRecord>,
     /// Ends once the session was dropped.
-    pub(super) present: oneshot::Receiver<()>,
+    pub(crate) present: oneshot::Receiver<()>,
 }
 
 impl Session {
-    pub(super) fn new(ends: Ends) -> (Self, OwnSide) {
+    pub(crate) fn new(ends: Ends) -> (Self, OwnSide) {
         let (tell, exit) = oneshot::channel();
         let (present, is_present) = oneshot::channel();
         let own = OwnSide {

@@ -14,6 +14,7 @@ use bollard::models;
 use super::client::EngineError;
 use super::image::Image;
 use super::labels;
+use super::spec::placement;
 use super::swarm::Swarm;
 use crate::document::name::AppName;
 
@@ -68,6 +69,9 @@ for my $volume (@volumes) {
 exit $code;
 "#;
 
+/// When each node that the constraints let has its task; it takes a swarm less than a second.
+const PLACED: Duration = Duration::from_secs(10);
+
 /// What is to be removed on all nodes.
 #[derive(Clone, Debug)]
 pub struct Chore {
@@ -79,12 +83,12 @@ pub struct Chore {
 }
 
 impl Chore {
-    fn name(&self) -> String {
+    fn name(&self, server: &str) -> String {
         let of = match self.volumes.is_empty() {
             true => "images",
             false => "volumes",
         };
-        format!("ps-{of}-{:.40}", self.app.as_str())
+        format!("ps-{of}-{:.40}-{server:.8}", self.app.as_str())
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -97,7 +101,13 @@ impl Chore {
     }
 
     /// What a manager is told. `run` tells the tasks of one attempt from those of others.
-    fn for_engine(&self, image: &str, run: &str) -> models::ServiceSpec {
+    fn for_engine(
+        &self,
+        server: &str,
+        constraints: &[String],
+        image: &str,
+        run: &str,
+    ) -> models::ServiceSpec {
         let program = ["/usr/bin/perl", "-e", SCRIPT, "--"].map(str::to_owned);
         let container = models::TaskSpecContainerSpec {
             image: Some(image.to_owned()),
@@ -114,10 +124,14 @@ impl Chore {
             ..Default::default()
         };
         models::ServiceSpec {
-            name: Some(self.name()),
-            labels: Some(HashMap::from([(labels::CHORE.to_owned(), run.to_owned())])),
+            name: Some(self.name(server)),
+            labels: Some(HashMap::from([
+                (labels::SERVER.to_owned(), server.to_owned()),
+                (labels::CHORE.to_owned(), run.to_owned()),
+            ])),
             task_template: Some(models::TaskSpec {
                 container_spec: Some(container),
+                placement: Some(placement(constraints)),
                 restart_policy: Some(models::TaskSpecRestartPolicy {
                     condition: Some(models::TaskSpecRestartPolicyConditionEnum::NONE),
                     ..Default::default()
@@ -201,11 +215,11 @@ impl Swarm {
         chore: &Chore,
         image: &Image,
     ) -> Result<Vec<(String, String)>, EngineError> {
-        let name = chore.name();
+        let name = chore.name(&self.server);
         // What a server has left that was killed meanwhile.
         self.client.remove(&name).await?;
         let run = format!("{:x}", jiff::Timestamp::now().as_nanosecond());
-        let spec = chore.for_engine(&image.reference, &run);
+        let spec = chore.for_engine(&self.server, &self.constraints, &image.reference, &run);
         self.client.create(spec, image.credentials()).await?;
         let done = self.wait_for(&run).await;
         self.client.remove(&name).await?;
@@ -214,10 +228,15 @@ impl Swarm {
 
     async fn wait_for(&self, run: &str) -> Result<Vec<(String, String)>, EngineError> {
         let label = format!("{}={run}", labels::CHORE);
-        let deadline = Instant::now() + PATIENCE;
+        let began = Instant::now();
+        let deadline = began + PATIENCE;
         loop {
-            let nodes = self.client.nodes().await?;
-            let progress = progress(&nodes, &self.client.tasks(&label).await?);
+            let mut nodes = self.client.nodes().await?;
+            let tasks = self.client.tasks(&label).await?;
+            if !self.constraints.is_empty() && began.elapsed() > PLACED {
+                nodes.retain(|node| tasks.iter().any(|task| task.node_id == node.id));
+            }
+            let progress = progress(&nodes, &tasks);
             let is_over = progress.values().all(Option::is_some);
             if is_over || Instant::now() >= deadline {
                 let left = progress.into_iter().filter_map(|(node, outcome)| {
@@ -301,8 +320,11 @@ mod tests {
             volumes: vec!["v".to_owned()],
             images: Some(("host:1/a".to_owned(), vec!["sha256:00".to_owned()])),
         };
-        assert!(chore.name().len() <= 63);
-        let told = chore.for_engine("image", "1").task_template.unwrap();
+        assert!(chore.name("0123456789abcdef").len() <= 63);
+        let told = chore
+            .for_engine("0123", &[], "image", "1")
+            .task_template
+            .unwrap();
         let command = told.container_spec.unwrap().command.unwrap();
         let last = ["volume=v", "repository=host:1/a", "keep=sha256:00"];
         assert_eq!(command[4..], last);

@@ -154,7 +154,7 @@ impl Client {
         }
     }
 
-    /// What a task prints, each line with its time; it ends with the task.
+    /// What a task prints, each line with its time; with `follows` it ends with the task, else with what there is now.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -162,10 +162,11 @@ impl Client {
         &self,
         task: &str,
         since: Option<jiff::Timestamp>,
+        follows: bool,
     ) -> Result<impl Stream<Item = Result<LogOutput, Error>> + use<>, EngineError> {
         let since = since.map_or(0, |since| i32::try_from(since.as_second()).unwrap_or(0));
         let options = LogsOptionsBuilder::default()
-            .follow(true)
+            .follow(follows)
             .stdout(true)
             .stderr(true)
             .timestamps(true)

@@ -14,6 +14,7 @@ use crate::exit_status::ExitStatus;
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     services: Vec<Service>,
+    jobs: Vec<Job>,
     tasks: Vec<(String, SeenTask)>,
 }
 
@@ -28,6 +29,17 @@ pub struct Service {
     pub head: Head,
 }
 
+/// What runs once, of this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Job {
+    pub name: String,
+    pub app: String,
+    pub number: u64,
+    /// `run.3`.
+    pub process: String,
+    pub service: String,
+}
+
 impl Listing {
     #[must_use]
     pub fn new(
@@ -40,6 +52,7 @@ impl Listing {
             .filter_map(|node| Some((node.id.as_deref()?, node)))
             .collect();
         Self {
+            jobs: services.iter().filter_map(job).collect(),
             services: services.into_iter().filter_map(service).collect(),
             tasks: tasks
                 .into_iter()
@@ -59,6 +72,21 @@ impl Listing {
             tasks: tasks.map(|(_, task)| task.clone()).collect(),
             service: head,
         }
+    }
+
+    /// The service of a job, if there is one, and its tasks, which outlive it: it had the id `known`.
+    #[must_use]
+    pub fn of_job(&self, name: &str, known: Option<&str>) -> (Option<&str>, Vec<&SeenTask>) {
+        let job = self.jobs.iter().find(|job| job.name == name);
+        let service = job.map(|job| job.service.as_str());
+        let id = service.or(known);
+        let tasks = self.tasks.iter().filter(|(of, _)| Some(of.as_str()) == id);
+        (service, tasks.map(|(_, task)| task).collect())
+    }
+
+    /// The jobs of an app.
+    pub fn jobs_of<'l>(&'l self, app: &'l str) -> impl Iterator<Item = &'l Job> {
+        self.jobs.iter().filter(move |job| job.app == app)
     }
 
     /// The services of an app.
@@ -110,6 +138,18 @@ fn template(spec: &models::ServiceSpec) -> Option<[u8; 32]> {
     // As values, whose fields have an order.
     let text = serde_json::to_value((of_tasks, &spec.endpoint_spec)).ok()?;
     Some(Sha256::digest(text.to_string()).into())
+}
+
+fn job(service: &models::Service) -> Option<Job> {
+    let spec = service.spec.as_ref()?;
+    let labels = spec.labels.as_ref()?;
+    Some(Job {
+        name: spec.name.clone()?,
+        app: labels.get(labels::APP)?.clone(),
+        number: labels.get(labels::JOB)?.parse().ok()?,
+        process: labels.get(labels::PROCESS)?.clone(),
+        service: service.id.clone()?,
+    })
 }
 
 fn seen_task(

@@ -61,7 +61,7 @@ pub(super) async fn follow(
     };
     loop {
         let was_over = source.is_over.load(Ordering::SeqCst);
-        let end = match client.logs(&source.task, printed.last()).await {
+        let end = match client.logs(&source.task, printed.last(), true).await {
             Ok(lines) => read(lines, &log, &source, &mut printed, &mut last).await,
             Err(_) => End::Torn,
         };
@@ -129,7 +129,7 @@ async fn take(
         return measured;
     }
     if measured.is_none() || !text.is_empty() {
-        hand_on(log, source, stream, text).await;
+        hand_on(log, &source.process, source.release, stream, text).await;
     }
     if printed.note(time, Instant::now()) {
         let kept = printed.clone();
@@ -138,15 +138,22 @@ async fn take(
     measured
 }
 
-async fn hand_on(log: &ChildRef<Log>, source: &Source, stream: Stream, text: &[u8]) {
+/// Appends a line of a process to the log of its app.
+pub(super) async fn hand_on(
+    log: &ChildRef<Log>,
+    process: &str,
+    release: u64,
+    stream: Stream,
+    text: &[u8],
+) {
     let mut text = text.to_vec();
     if text.last() != Some(&b'\n') {
         text.push(b'\n');
     }
     let append = Append {
         stream,
-        process: source.process.clone(),
-        release: source.release,
+        process: process.to_owned(),
+        release,
         text,
     };
     // A log that is being restarted is back in a moment.
@@ -163,7 +170,7 @@ async fn hand_on(log: &ChildRef<Log>, source: &Source, stream: Stream, text: &[u
 }
 
 /// Which stream a line is of, when it was printed, and the line itself.
-fn line(output: &LogOutput) -> Option<(Stream, jiff::Timestamp, &[u8])> {
+pub(super) fn line(output: &LogOutput) -> Option<(Stream, jiff::Timestamp, &[u8])> {
     let (stream, message) = match output {
         LogOutput::StdOut { message } | LogOutput::Console { message } => (Stream::Stdout, message),
         LogOutput::StdErr { message } => (Stream::Stderr, message),

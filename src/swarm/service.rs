@@ -384,7 +384,8 @@ impl Service {
 }
 
 /// What is in a value of `X-Registry-Auth`.
-fn credentials(auth: &str) -> Option<DockerCredentials> {
+#[must_use]
+pub fn credentials(auth: &str) -> Option<DockerCredentials> {
     let text = URL_SAFE.decode(auth).ok()?;
     serde_json::from_slice(&text).ok()
 }

@@ -147,7 +147,7 @@ impl ServiceSpec {
                 container_spec: Some(self.container()),
                 resources: Some(self.resources()),
                 restart_policy: Some(self.restart_policy()),
-                placement: Some(self.placement()),
+                placement: Some(placement(&self.constraints)),
                 ..Default::default()
             }),
             mode: Some(models::ServiceSpecMode {
@@ -297,18 +297,6 @@ impl ServiceSpec {
         }
     }
 
-    /// The image is of this machine's kind, and so are the nodes that it runs on: others would start it again and again.
-    fn placement(&self) -> models::TaskSpecPlacement {
-        models::TaskSpecPlacement {
-            constraints: Some(self.constraints.clone()),
-            platforms: Some(vec![models::Platform {
-                architecture: platform(std::env::consts::ARCH).map(str::to_owned),
-                os: Some("linux".to_owned()),
-            }]),
-            ..Default::default()
-        }
-    }
-
     fn restart_policy(&self) -> models::TaskSpecRestartPolicy {
         use models::TaskSpecRestartPolicyConditionEnum as Condition;
         models::TaskSpecRestartPolicy {
@@ -327,6 +315,18 @@ impl ServiceSpec {
 /// tells its version (`armv7l`), and nothing that is equal to it.
 fn platform(name: &str) -> Option<&str> {
     Some(architecture(name)).filter(|name| *name != "arm")
+}
+
+/// The image is of this machine's kind, and so are the nodes that it runs on: others would start it again and again.
+pub(super) fn placement(constraints: &[String]) -> models::TaskSpecPlacement {
+    models::TaskSpecPlacement {
+        constraints: Some(constraints.to_vec()),
+        platforms: Some(vec![models::Platform {
+            architecture: platform(std::env::consts::ARCH).map(str::to_owned),
+            os: Some("linux".to_owned()),
+        }]),
+        ..Default::default()
+    }
 }
 
 /// The swarm replaces what is between double braces; these stand for themselves.

@@ -9,8 +9,9 @@ use actix_rt::task::spawn_blocking;
 
 use super::client::{Client, EngineError};
 use super::image::blobs::make_directory;
+use super::job::notes::JobNotes;
 use super::known::Known;
-use super::listing::Service;
+use super::listing::{Job, Service};
 use super::meter::Meters;
 use super::observer::Observer;
 use super::printed::Notes;
@@ -36,6 +37,8 @@ pub struct Swarm {
     pub meters: Meters,
     /// What was known of each service last.
     pub known: Known,
+    /// Which jobs there are.
+    pub jobs: JobNotes,
     /// By which its services are told from those of another server in the same swarm.
     pub server: String,
     /// Which nodes processes may run on.
@@ -58,6 +61,7 @@ impl Swarm {
             printed: Notes::open(directory.join("printed"))?,
             meters: Meters::default(),
             known: Known::open(directory.join("known"))?,
+            jobs: JobNotes::open(directory.join("jobs"))?,
             client,
             server,
             constraints: settings.constraints.clone(),
@@ -72,8 +76,13 @@ impl Swarm {
         while Instant::now() < deadline {
             match self.end_once(name, &mut id).await {
                 Ok(true) => {
-                    let (known, name) = (self.known.clone(), name.to_owned());
-                    let _forgotten = spawn_blocking(move || known.forget(&name)).await;
+                    let (known, jobs) = (self.known.clone(), self.jobs.clone());
+                    let name = name.to_owned();
+                    let forget = move || {
+                        known.forget(&name);
+                        jobs.forget(&name);
+                    };
+                    let _forgotten = spawn_blocking(forget).await;
                     return;
                 }
                 Ok(false) => tokio::time::sleep(GLANCE).await,
@@ -86,17 +95,12 @@ impl Swarm {
         log::error!("swarm: service {name} is left: \"docker service rm {name}\" removes it");
     }
 
-    /// Whether nothing of a service runs any more; removes it if it is there, whose id is then known.
+    /// Whether nothing of a service runs any more; removes it. Of a job no task is waited for.
     async fn end_once(&self, name: &str, id: &mut Option<String>) -> Result<bool, EngineError> {
         let seen = self.observer.fresh().await?.of(name, id.as_deref());
-        match seen.service {
-            Some(service) => {
-                self.client.remove(&service.id).await?;
-                *id = Some(service.id);
-                Ok(false)
-            }
-            None => Ok(!seen.tasks.iter().any(SeenTask::may_run)),
-        }
+        *id = seen.service.map(|service| service.id).or(id.take());
+        self.client.remove(name).await?;
+        Ok(!seen.tasks.iter().any(SeenTask::may_run))
     }
 
     /// Removes a service whenever it is there, for a while: the engine did not say whether it makes it.
@@ -109,13 +113,48 @@ impl Swarm {
         }
     }
 
-    /// The services of an app that there are now.
+    /// Ends jobs of an app, and waits until nothing of them runs.
     ///
     /// # Errors
     /// [`EngineError`].
-    pub async fn services_of(&self, app: &str) -> Result<Vec<Service>, EngineError> {
+    pub async fn end_jobs(
+        &self,
+        app: &str,
+        is_one: impl Fn(&Job) -> bool,
+    ) -> Result<(), EngineError> {
         let listing = self.observer.fresh().await?;
-        Ok(listing.of_app(app).cloned().collect())
+        let jobs: Vec<Job> = listing
+            .jobs_of(app)
+            .filter(|j| is_one(j))
+            .cloned()
+            .collect();
+        for job in &jobs {
+            self.client.remove(&job.service).await?;
+        }
+        let mut observed = self.observer.follow();
+        let since = self.observer.look();
+        loop {
+            let latest = observed.borrow_and_update().clone();
+            if let Some(Ok(listing)) = latest.listing.filter(|_| latest.number >= since) {
+                let tasks = |job: &Job| listing.of_job(&job.name, Some(&job.service)).1;
+                let runs = |job: &Job| tasks(job).iter().any(|task| task.may_run());
+                if !jobs.iter().any(runs) {
+                    return Ok(());
+                }
+            }
+            // The observer lives as long as this does.
+            let _changed = observed.changed().await;
+        }
+    }
+
+    /// The services and jobs of an app that there are now.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn left_of(&self, app: &str) -> Result<(Vec<Service>, Vec<Job>), EngineError> {
+        let listing = self.observer.fresh().await?;
+        let services = listing.of_app(app).cloned().collect();
+        Ok((services, listing.jobs_of(app).cloned().collect()))
     }
 }
 

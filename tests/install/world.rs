@@ -244,6 +244,7 @@ impl World {
         let account = self.account.as_ref().unwrap_or(&current);
         let dirs = &self.dirs;
         InstallSpec {
+            runs_release_phase: true,
             deployment: self.deployments,
             release: self.deployments,
             config: Arc::new(self.config.clone()),

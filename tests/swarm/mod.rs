@@ -9,6 +9,7 @@ mod failures;
 mod faults;
 mod fixture;
 mod images;
+mod jobs;
 pub(crate) mod kept_base;
 mod kernel;
 mod life;

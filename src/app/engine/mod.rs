@@ -3,12 +3,15 @@
 //! An engine runs processes in *units*: what one actor runs, and what is started and ended as one. Every unit tells of
 //! each of its processes by [`ProcessChanged`](crate::process::worker::ProcessChanged). What a unit leaves running when
 //! its actor ends before its time, or with the server, is a [`unit::Left`]: the next actor takes it over, or it is ended.
-//! Before a release is started it is made ready for its engine ([`preparation`]); what it leaves on other machines goes
-//! with it ([`elsewhere`]).
+//! What runs once is in [`one_off`]. Before a release is started it is made ready for its engine ([`preparation`]), and
+//! its [`release_phase`] is run there, if not by the installer. What a release leaves on other machines goes with it
+//! ([`elsewhere`]).
 
 pub mod elsewhere;
+pub mod one_off;
 pub mod outlived;
 pub mod preparation;
+pub mod release_phase;
 pub mod unit;
 
 use std::sync::Arc;
@@ -58,16 +61,5 @@ impl Engine {
     #[must_use]
     pub fn takes_ports(&self) -> bool {
         matches!(self, Self::Local)
-    }
-
-    /// Why commands cannot be run once in a release of this engine, where they cannot.
-    #[must_use]
-    pub fn runs_no_one_off(&self) -> Option<&'static str> {
-        match self {
-            Self::Local => None,
-            Self::Swarm(..) => Some(
-                "commands are not run on a swarm yet: run it as a process type of the Procfile, or with engine \"local\"",
-            ),
-        }
     }
 }

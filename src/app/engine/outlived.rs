@@ -1,6 +1,7 @@
 //! [`Outlived`]: what outlived the server before, whichever engine runs it.
 
 use super::super::context::AppContext;
+use super::one_off::OutlivedOneOff;
 use super::unit::Left;
 use crate::app::lifecycle::BatchId;
 use crate::process::identity::Identity;
@@ -31,15 +32,25 @@ impl Outlived {
     }
 }
 
-/// The units of an app that other engines than this server run, and why that is only what was known last, if it is. An
-/// app that is not there, and was not, is not looked for.
-pub async fn elsewhere(
-    app: String,
-    is_there: bool,
-    context: &AppContext,
-) -> (Vec<Outlived>, Option<EngineError>) {
+/// What other engines than this server run of an app.
+#[derive(Debug, Default)]
+pub struct Elsewhere {
+    pub units: Vec<Outlived>,
+    pub one_offs: Vec<OutlivedOneOff>,
+    /// Why that is only what was known last, if it is.
+    pub error: Option<EngineError>,
+}
+
+/// What other engines than this server run of an app. One that is not there, and was not, is not looked for.
+pub async fn elsewhere(app: String, is_there: bool, context: &AppContext) -> Elsewhere {
     let Some(swarm) = &context.swarm else {
-        return (vec![], None);
+        return Elsewhere::default();
+    };
+    let one_off = |number, id, name| OutlivedOneOff {
+        number,
+        id,
+        is_present: true,
+        left: Left::Service(swarm.clone(), name),
     };
     let outlived = |batch, release, unit, name| Outlived {
         batch,
@@ -48,22 +59,37 @@ pub async fn elsewhere(
         is_present: true,
         left: Left::Service(swarm.clone(), name),
     };
-    let (records, name) = (swarm.known.clone(), app.clone());
-    let known = actix_rt::task::spawn_blocking(move || records.of_app(&name)).await;
-    let known = known.unwrap_or_default();
-    if !is_there && known.is_empty() {
-        return (vec![], None);
+    let (records, notes, name) = (swarm.known.clone(), swarm.jobs.clone(), app.clone());
+    let read = move || (records.of_app(&name), notes.of_app(&name));
+    let known = actix_rt::task::spawn_blocking(read).await;
+    let (known, noted) = known.unwrap_or_default();
+    if !is_there && known.is_empty() && noted.is_empty() {
+        return Elsewhere::default();
     }
-    let error = match swarm.services_of(&app).await {
-        Ok(services) => {
-            let services = services.into_iter();
-            let found = services.map(|s| outlived(s.batch, s.release, s.process_type, s.name));
-            return (found.collect(), None);
+    match swarm.left_of(&app).await {
+        Ok((services, jobs)) => {
+            let units = services.into_iter();
+            let units = units.map(|s| outlived(s.batch, s.release, s.process_type, s.name));
+            let one_offs = jobs.into_iter();
+            Elsewhere {
+                units: units.collect(),
+                one_offs: one_offs
+                    .map(|job| one_off(job.number, job.process, job.name))
+                    .collect(),
+                error: None,
+            }
         }
-        Err(error) => error,
-    };
-    let found = known
-        .into_iter()
-        .map(|r| outlived(r.batch, r.release, r.process_type, r.name));
-    (found.collect(), Some(error))
+        Err(error) => {
+            let units = known.into_iter();
+            let units = units.map(|r| outlived(r.batch, r.release, r.process_type, r.name));
+            let one_offs = noted.into_iter();
+            Elsewhere {
+                units: units.collect(),
+                one_offs: one_offs
+                    .map(|note| one_off(note.number, note.process, note.name))
+                    .collect(),
+                error: Some(error),
+            }
+        }
+    }
 }

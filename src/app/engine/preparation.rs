@@ -16,7 +16,7 @@ use crate::install::limits::{StepError, StepLimits};
 use crate::install::record::{Failure, Step};
 use crate::swarm::image::{Images, Owner, Wish, programs};
 
-/// Makes a release ready for its engine; `None`: it is ready.
+/// Makes a release ready for its engine; `None`: it is ready, or was made so before.
 #[must_use]
 pub fn preparation(
     runnable: &Runnable,
@@ -27,6 +27,9 @@ pub fn preparation(
     let Engine::Swarm(_, images) = &runnable.engine else {
         return None;
     };
+    if runnable.image.is_some() {
+        return None;
+    }
     let (images, runnable, dirs) = (images.clone(), runnable.clone(), dirs.clone());
     Some(async move {
         log.line("=== image").await;

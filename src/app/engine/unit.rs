@@ -22,6 +22,7 @@ use crate::process::survivors;
 use crate::process::users::Users;
 use crate::process::worker::{Origin, Process, ProcessChanged, ProcessSpec, Reattach};
 use crate::supervision::{Child, ChildRef, Exit, ExitReason, Running, monitor};
+use crate::swarm::job::actor::Job;
 use crate::swarm::service::{Service, Want};
 use crate::swarm::spec::ServiceSpec;
 use crate::swarm::swarm::Swarm;
@@ -72,6 +73,8 @@ pub struct Around {
 pub enum Unit {
     Process(Child<Process>),
     Service(Child<Service>),
+    /// What runs once.
+    Job(Child<Job>),
 }
 
 impl UnitSpec {
@@ -165,6 +168,7 @@ impl Unit {
         match self {
             Self::Process(child) => child,
             Self::Service(child) => child,
+            Self::Job(child) => child,
         }
     }
 
@@ -173,14 +177,14 @@ impl Unit {
         match self {
             Self::Process(child) => child.addr.do_send(Reattach),
             // It asks for the log each time that it writes.
-            Self::Service(_) => {}
+            Self::Service(_) | Self::Job(_) => {}
         }
     }
 
     /// Has it run so many processes, where it runs more than one.
     pub fn want(&self, quantity: u64) {
         match self {
-            Self::Process(_) => {}
+            Self::Process(_) | Self::Job(_) => {}
             Self::Service(child) => child.addr.do_send(Want(quantity)),
         }
     }
@@ -240,7 +244,7 @@ fn process_spec(of: UnitOf<'_>) -> ProcessSpec {
     }
 }
 
-fn service_spec(of: UnitOf<'_>, swarm: &Swarm, image: String) -> ServiceSpec {
+pub(super) fn service_spec(of: UnitOf<'_>, swarm: &Swarm, image: String) -> ServiceSpec {
     let UnitOf {
         dirs,
         runnable,

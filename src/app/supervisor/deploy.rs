@@ -14,6 +14,7 @@ use crate::app::context::AppContext;
 use crate::app::deployer::changes::Plan;
 use crate::app::deployer::outcome::Ended;
 use crate::app::engine::preparation::preparation;
+use crate::app::engine::release_phase::{self, ReleasePhase};
 use crate::app::lifecycle::{BatchId, End, Event, OpId, Replaces, Wanted};
 use crate::app::operations::{Operation, Outcome};
 use crate::app::runnable::{self, Runnable, RunnableError};
@@ -95,6 +96,7 @@ impl App {
                 deployment,
                 release,
                 dirs: app.spec.dirs.clone(),
+                runs_release_phase: release_phase::is_the_installers(config.engine),
                 landlock: app.landlock(prepared.account.as_ref()),
                 mounts: app.mounts(&config, prepared.account.as_ref()),
                 config,
@@ -122,7 +124,7 @@ impl App {
             actix_rt::task::spawn_blocking(move || Runnable::new(&context, &dirs, release, config));
         ctx.spawn(runnable.into_actor(self).map(move |runnable, app, ctx| {
             let failed = |reason| Failure::new(Step::Start, reason);
-            app.made(op, answer(runnable).map_err(failed), ctx);
+            app.made(op, answer(runnable).map_err(failed), Origin::Installed, ctx);
         }));
     }
 
@@ -143,7 +145,7 @@ impl App {
                 let reason = format!("release {release} cannot be started: {why}");
                 Failure::new(Step::Start, reason).hint("redeploy makes a new release")
             };
-            app.made(op, answer(loaded).map_err(failed), ctx);
+            app.made(op, answer(loaded).map_err(failed), Origin::Kept, ctx);
         }));
     }
 
@@ -164,7 +166,7 @@ impl App {
         };
         ctx.spawn(derived.into_actor(self).map(move |derived, app, ctx| {
             let failed = |reason| Failure::new(Step::Start, reason);
-            app.made(op, answer(derived).map_err(failed), ctx);
+            app.made(op, answer(derived).map_err(failed), Origin::Kept, ctx);
         }));
     }
 
@@ -251,9 +253,24 @@ impl Handler<InstallProgress> for App {
     }
 }
 
+/// Where a release comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// An installer has just made its files.
+    Installed,
+    /// Its files were there before, and its release phase was run.
+    Kept,
+}
+
 /// Built: the release is made ready for its engine, and can be started, or could not be made.
 impl App {
-    fn made(&mut self, op: OpId, made: Result<Runnable, Failure>, ctx: &mut Context<Self>) {
+    fn made(
+        &mut self,
+        op: OpId,
+        made: Result<Runnable, Failure>,
+        origin: Origin,
+        ctx: &mut Context<Self>,
+    ) {
         let runnable = match made {
             Ok(runnable) => runnable,
             Err(failure) => return self.build_failed(op, failure, ctx),
@@ -262,7 +279,7 @@ impl App {
         let log = self.image_log_of(deployment);
         let limit = self.spec.context.settings.step_timeouts.packages;
         let Some(ready) = preparation(&runnable, &self.spec.dirs, log, limit) else {
-            return self.built(op, Ok(runnable), ctx);
+            return self.released(op, Ok(runnable), origin, ctx);
         };
         if let Some(deployment) = deployment {
             self.deployer.deployments.step(deployment, Step::Image);
@@ -273,9 +290,46 @@ impl App {
                 let deployments = &mut app.deployer.deployments;
                 deployments.step_over(deployment, Step::Image, None);
             }
-            app.built(op, ready, ctx);
+            app.released(op, ready, origin, ctx);
         }));
         self.preparing = Some((op, ready));
+    }
+
+    /// Has its engine run the release phase of a fresh release, where that is not the installer's.
+    fn released(
+        &mut self,
+        op: OpId,
+        ready: Result<Runnable, Failure>,
+        origin: Origin,
+        ctx: &mut Context<Self>,
+    ) {
+        let runnable = match ready {
+            Ok(runnable) => runnable,
+            Err(failure) => return self.build_failed(op, failure, ctx),
+        };
+        let deployment = self.deployer.operations.get(op).and_then(|o| o.deployment);
+        let is_due = origin == Origin::Installed && release_phase::is_due(&runnable);
+        let Some(deployment) = deployment.filter(|_| is_due) else {
+            return self.built(op, Ok(runnable), ctx);
+        };
+        let log = self.image_log_of(Some(deployment));
+        let runnable = Arc::new(runnable);
+        let phase = ReleasePhase {
+            context: self.spec.context.clone(),
+            dirs: self.spec.dirs.clone(),
+            runnable: Arc::clone(&runnable),
+            deployment,
+            log,
+            limit: self.spec.context.settings.step_timeouts.release,
+        };
+        self.deployer.deployments.step(deployment, Step::Release);
+        let done = ctx.spawn(phase.run().into_actor(self).map(move |done, app, ctx| {
+            app.preparing.take_if(|(of, _)| *of == op);
+            let deployments = &mut app.deployer.deployments;
+            deployments.step_over(deployment, Step::Release, None);
+            app.built(op, done.map(|()| Arc::unwrap_or_clone(runnable)), ctx);
+        }));
+        self.preparing = Some((op, done));
     }
 
     fn built(&mut self, op: OpId, built: Result<Runnable, Failure>, ctx: &mut Context<Self>) {

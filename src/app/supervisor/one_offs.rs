@@ -9,22 +9,22 @@ use tokio::sync::oneshot;
 use super::reports::of_process;
 use super::{App, ChildId};
 use crate::app::cron::Schedules;
+use crate::app::engine::one_off::{OneOffOf, OneOffSpec, OutlivedOneOff};
+use crate::app::engine::preparation::preparation;
+use crate::app::engine::unit::Left;
 use crate::app::lifecycle::BatchId;
 use crate::app::one_offs::{
     Answer, Live, OneOffError, OneOffRecord, OneOffs, Started, Wish, Written, unknown_exit,
 };
 use crate::app::runnable::Runnable;
 use crate::exit_status::ExitRecord;
-use crate::process::environment;
-use crate::process::identity::Identity;
-use crate::process::one_off::{Attached, OneOff, Opened, Session};
+use crate::install::record::Failure;
+use crate::process::one_off::{Attached, Opened, Session};
 use crate::process::phase::Phase;
 use crate::process::snapshot::Snapshot;
-use crate::process::survivors;
-use crate::process::users::Users;
-use crate::process::worker::{ProcessChanged, ProcessSpec};
+use crate::process::worker::ProcessChanged;
+use crate::supervision::Parent as _;
 use crate::supervision::restart::SupervisorEvent;
-use crate::supervision::{Parent as _, Restart};
 
 /// How long a process waits for who attaches to it; then it is stopped.
 const ATTACH_LIMIT: Duration = Duration::from_secs(30);
@@ -154,8 +154,8 @@ impl App {
 
     /// Starts what is wished for, in the current release, and answers when it runs.
     pub(super) fn run_wish(&mut self, wish: Wish, answer: Answer, ctx: &mut Context<Self>) {
-        let loaded = self.runnable_of_current().into_actor(self);
-        ctx.spawn(loaded.map(move |loaded, app, ctx| {
+        let ready = self.ready_for(&wish).into_actor(self);
+        ctx.spawn(ready.map(move |loaded, app, ctx| {
             match loaded.and_then(|runnable| app.room_for(runnable)) {
                 Ok(runnable) => {
                     let now = jiff::Timestamp::now();
@@ -166,6 +166,27 @@ impl App {
                 Err(error) => drop(answer.send(Err(error))),
             }
         }));
+    }
+
+    /// The current release, if what is wished for can run in it: it is made ready for its engine, where that is not done.
+    fn ready_for(
+        &self,
+        wish: &Wish,
+    ) -> impl Future<Output = Result<Arc<Runnable>, OneOffError>> + use<> {
+        let (current, ends) = (self.runnable_of_current(), wish.ends);
+        let (dirs, log) = (self.spec.dirs.clone(), self.image_log_of(None));
+        let limit = self.spec.context.settings.step_timeouts.packages;
+        async move {
+            let runnable = current.await?;
+            if let Some(why) = runnable.engine.refuses(ends) {
+                return Err(OneOffError::NotStarted(why.to_owned()));
+            }
+            let Some(made_ready) = preparation(&runnable, &dirs, log, limit) else {
+                return Ok(runnable);
+            };
+            let failed = |failure: Failure| OneOffError::NotStarted(failure.to_string());
+            made_ready.await.map(Arc::new).map_err(failed)
+        }
     }
 
     /// The current release, ready to run: what serves, or loaded.
@@ -207,9 +228,6 @@ impl App {
 
     fn room_for(&self, runnable: Arc<Runnable>) -> Result<Arc<Runnable>, OneOffError> {
         let app = self.spec.config.name.clone();
-        if let Some(why) = runnable.engine.runs_no_one_off() {
-            return Err(OneOffError::NotStarted(why.to_owned()));
-        }
         match (self.deployer.is_removed(), self.one_offs.has_room()) {
             (true, _) => Err(OneOffError::BeingRemoved(app)),
             (_, false) => Err(OneOffError::TooMany { app }),
@@ -262,37 +280,26 @@ impl App {
         &self,
         number: BatchId,
         to: Recipient<Opened>,
-    ) -> Option<ProcessSpec> {
+    ) -> Option<OneOffSpec> {
         let live = self.one_offs.get(number)?;
-        let (runnable, record) = (live.runnable.as_ref()?, &live.record);
         let attached = live.ends.map(|kind| Attached { kind, to });
-        Some(ProcessSpec {
-            app: self.spec.config.name.clone(),
-            id: record.id.clone(),
-            process_type: record.process_type().to_owned(),
-            release: record.release,
-            commit: runnable.release.record.commit.clone(),
-            batch: number,
-            shell: runnable.config.shell,
-            command: record.command.clone(),
-            directory: runnable.release.directory.clone(),
-            account: runnable.account.clone(),
-            one_off: Some(OneOff {
-                attached,
-                time_limit: record.time_left(jiff::Timestamp::now()),
-            }),
-            environment: environment::layered([&runnable.environment, &record.env]),
-            routed: false,
-            limits: runnable.config.limits.of(record.process_type()),
-            health: runnable.config.health_check.clone(),
-            stop: runnable.config.stop.clone(),
-            restart: Restart::Temporary,
-            runtime: self.spec.dirs.runtime().to_owned(),
-            preferred_port: None,
-            start_permits: None,
-            landlock: self.landlock(runnable.account.as_ref()),
-            mounts: self.mounts(&runnable.config, runnable.account.as_ref()),
-        })
+        self.one_off_of(live, attached)
+    }
+
+    fn one_off_of(&self, live: &Live, attached: Option<Attached>) -> Option<OneOffSpec> {
+        let record = &live.record;
+        let of = OneOffOf {
+            context: &self.spec.context,
+            dirs: &self.spec.dirs,
+            runnable: live.runnable.as_ref()?,
+            number: record.number,
+            id: &record.id,
+            process_type: record.process_type(),
+            command: &record.command,
+            env: &record.env,
+            time_limit: record.time_left(jiff::Timestamp::now()),
+        };
+        Some(OneOffSpec::of(of, attached))
     }
 
     /// Takes the report of a one-off process; false: it is about another.
@@ -311,10 +318,8 @@ impl App {
         };
         let release = live.record.release;
         let before = live.snapshot.replace(snapshot.clone());
-        if let (Some(_), Some(answer)) = (
-            snapshot.pid,
-            live.answer.take_if(|_| snapshot.pid.is_some()),
-        ) {
+        let has_begun = snapshot.pid.is_some() || snapshot.started_at.is_some();
+        if let Some(answer) = live.answer.take_if(|_| has_begun) {
             let id = snapshot.id.clone();
             // Whoever asked has gone: it is stopped when nobody attaches.
             let _gone = answer.send(Ok(Started { id, release }));
@@ -363,8 +368,8 @@ impl App {
         let left = self.one_off_left_running(number);
         let policy = self.deployer.documents.newest().stop.clone();
         let ended = async move {
-            if let Some(survivor) = left.await {
-                survivors::end(survivor, policy).await;
+            if let Some(left) = left.await {
+                left.end(policy).await;
             }
         };
         ctx.spawn(ended.into_actor(self).map(move |(), app, ctx| {
@@ -397,25 +402,20 @@ impl App {
         self.tidy(ctx);
     }
 
+    /// What its actor has left running, or the server before has.
     pub(super) fn one_off_left_running(
-        &self,
+        &mut self,
         number: BatchId,
-    ) -> impl Future<Output = Option<Identity>> + use<> {
+    ) -> impl Future<Output = Option<Left>> + use<> {
+        let survivor = self.one_offs.get_mut(number);
+        let survivor = survivor.and_then(|live| live.survivor.take());
         let live = self.one_offs.get(number);
-        let found = live.map(|live| {
-            let directory = crate::process::spec::instance_directory(
-                self.spec.dirs.runtime(),
-                &live.record.id,
-                number,
-            );
-            let account = live.runnable.as_ref().and_then(|r| r.account.clone());
-            (directory, Users::of_account(account.as_ref()))
-        });
+        let spec = live.and_then(|live| self.one_off_of(live, None));
         async move {
-            let (directory, users) = found?;
-            let look = move || survivors::survivor(&directory, &users);
-            let found = actix_rt::task::spawn_blocking(look);
-            found.await.ok().flatten()
+            match survivor {
+                Some(survivor) => Some(survivor),
+                None => spec?.left().await,
+            }
         }
     }
 
@@ -423,24 +423,17 @@ impl App {
     pub(super) fn recover_one_offs(
         &mut self,
         written: Written,
-        survivors: Vec<(Identity, bool)>,
+        survivors: Vec<OutlivedOneOff>,
         ctx: &mut Context<Self>,
-    ) -> Vec<Identity> {
-        let (wanted, foreign): (Vec<_>, Vec<_>) = survivors
-            .into_iter()
-            .partition(|(_, is_present)| *is_present);
-        let plain = |sorted: Vec<(Identity, bool)>| -> Vec<Identity> {
-            sorted.into_iter().map(|(survivor, _)| survivor).collect()
-        };
+    ) -> Vec<Left> {
         let now = jiff::Timestamp::now();
         let before = written.clone();
         self.cron.schedules = Schedules::recovered(written.seen.clone());
-        let (found, mut strangers) = OneOffs::recovered(written, plain(wanted), now);
+        let (found, strangers) = OneOffs::recovered(written, survivors, now);
         self.one_offs = found;
         if self.one_offs.written(&before.seen) != before {
             self.remember_one_offs();
         }
-        strangers.extend(plain(foreign));
         let live = self.one_offs.live();
         let adopted: Vec<_> = live.map(|l| (l.record.number, l.record.release)).collect();
         for (number, release) in adopted {

@@ -8,7 +8,8 @@ use futures::FutureExt as _;
 
 use super::{App, AppSpec};
 use crate::app::deployer::Deployer;
-use crate::app::engine::outlived::{self, Outlived};
+use crate::app::engine::one_off::OutlivedOneOff;
+use crate::app::engine::outlived::{self, Elsewhere, Outlived};
 use crate::app::engine::unit::Left;
 use crate::app::finished::FinishedProcesses;
 use crate::app::lifecycle::{BatchId, Kind, Lifecycle, Wanted};
@@ -143,8 +144,7 @@ impl App {
                 .into_actor(self)
                 .map(|(found, elsewhere), app, ctx| match found {
                     Ok(found) => {
-                        let (elsewhere, error) = elsewhere;
-                        if let Some(error) = error {
+                        if let Some(error) = &elsewhere.error {
                             log::error!("{}: {error}; what was known last goes on", app.name());
                         }
                         app.take_over(found, elsewhere, ctx);
@@ -158,7 +158,7 @@ impl App {
         );
     }
 
-    fn take_over(&mut self, found: Found, elsewhere: Vec<Outlived>, ctx: &mut Context<Self>) {
+    fn take_over(&mut self, found: Found, elsewhere: Elsewhere, ctx: &mut Context<Self>) {
         let remembered = match found.remembered {
             Ok(remembered) => remembered,
             Err(e) => {
@@ -209,15 +209,18 @@ impl App {
         let survivors = self.of_present_user(found.survivors, found.user);
         let (one_offs, survivors): (Vec<_>, Vec<_>) =
             survivors.into_iter().partition(|(s, _)| s.one_off);
+        let one_offs = one_offs.into_iter();
+        let one_offs = one_offs.map(|(s, p)| OutlivedOneOff::process(s, p));
+        let one_offs = one_offs.chain(elsewhere.one_offs).collect();
         let strangers = self.recover_one_offs(found.one_offs, one_offs, ctx);
-        ctx.spawn(self.end_each(strangers).into_actor(self));
+        ctx.spawn(self.end_all(strangers.into_iter()).into_actor(self));
         let wanted = match remembered.wanted {
             Wanted::Running if remembered.asleep && sleeps && current.is_some() => Wanted::Asleep,
             wanted => wanted,
         };
         let survivors = survivors.into_iter();
         let mut outlived: Vec<_> = survivors.map(|(s, p)| Outlived::process(s, p)).collect();
-        outlived.extend(elsewhere);
+        outlived.extend(elsewhere.units);
         let first_batch = self.sort_survivors(outlived, found.last_batch, wanted, current, ctx);
         self.batches.at_boot = self.spec.deploy_at_start.then_some(first_batch);
         self.deployer.life = Lifecycle::new(wanted, current, first_batch);
@@ -348,14 +351,6 @@ impl App {
         let policy = self.deployer.documents.newest().stop.clone();
         let each: Vec<_> = all.map(|left| left.end(policy.clone())).collect();
         futures::future::join_all(each).map(drop)
-    }
-
-    /// Ends survivors, each with its grace.
-    fn end_each(&self, survivors: Vec<Identity>) -> impl Future<Output = ()> + use<> {
-        let policy = self.deployer.documents.newest().stop.clone();
-        let each = survivors.into_iter();
-        let all = futures::future::join_all(each.map(move |s| survivors::end(s, policy.clone())));
-        all.map(drop)
     }
 
     fn resume(&mut self, keep_storage: bool, ctx: &mut Context<Self>) {

@@ -1,4 +1,4 @@
-//! `engine` of the document, and what the swarm does not do yet (pure).
+//! `engine` of the document, and what a swarm does not do (pure).
 
 use serde_json::Value;
 
@@ -7,16 +7,10 @@ use crate::document::engine::EngineKind;
 use crate::document::walk::{Object, Walk};
 
 /// Fields that mean nothing on a swarm, each with the reason and a way out.
-const LACKS: [(&str, &str); 2] = [
-    (
-        "cron",
-        "jobs do not run on a swarm yet: leave it out, or write engine: \"local\"",
-    ),
-    (
-        "sandbox",
-        "cannot be turned off on a swarm, where each process has a container",
-    ),
-];
+const LACKS: [(&str, &str); 1] = [(
+    "sandbox",
+    "cannot be turned off on a swarm, where each process has a container",
+)];
 
 pub(super) fn read_engine(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> EngineKind {
     let parse = |name: &str| EngineKind::parse(name, rules.has_swarm);
@@ -95,15 +89,15 @@ mod tests {
 
     #[test]
     fn what_a_swarm_does_not_do_is_refused_by_name() {
-        let job = json!([{"name": "j", "schedule": "@daily", "command": "true"}]);
-        for (field, value) in [("cron", job), ("sandbox", json!(false))] {
+        for (field, value) in [("sandbox", json!(false))] {
             let document = json!({"engine": "swarm", field: value});
             let told = read(document, true).unwrap_err();
             assert!(told[0].starts_with(&format!("/{field} ")), "{told:?}");
         }
         let told = read(json!({"engine": "swarm", "limits": {"disk": "1G"}}), true).unwrap_err();
         assert!(told[0].starts_with("/limits/disk "), "{told:?}");
-        let harmless = json!({"engine": "swarm", "cron": [], "shared": ["log"], "sandbox": true, "limits": {"memory": "64M"}});
+        let job = json!([{"name": "j", "schedule": "@daily", "command": "true"}]);
+        let harmless = json!({"engine": "swarm", "cron": job, "shared": ["log"], "sandbox": true, "limits": {"memory": "64M"}});
         assert_eq!(read(harmless, true), Ok(EngineKind::Swarm));
     }
 }

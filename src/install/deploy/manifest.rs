@@ -17,12 +17,17 @@ pub(super) struct Manifest {
     /// Of `app.json`, in the first deploy.
     pub(super) postdeploy: Option<String>,
     pub(super) warnings: Vec<String>,
+    /// Whether the deploy runs the release phase.
+    runs_release_phase: bool,
 }
 
 impl Manifest {
     /// The commands of the release phase, each with its `PS`. Like the install commands, they run in the tree of the
     /// app's user, and what they make there (collected assets, a cached configuration) is part of the release.
     pub(super) fn release_phase(&self) -> Vec<(&'static str, &str)> {
+        if !self.runs_release_phase {
+            return vec![];
+        }
         let release = self.procfile.command(RELEASE);
         let release = release.map(|command| ("release.1", command));
         let postdeploy = self.postdeploy.as_deref();
@@ -70,6 +75,7 @@ impl Deploy {
             dotenv: read.dotenv.variables,
             postdeploy: read.app_json.postdeploy.filter(|_| is_first),
             warnings: Vec::new(),
+            runs_release_phase: self.spec.runs_release_phase,
         })
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::ChildId;
+use crate::app::engine::unit::Left;
 use crate::app::lifecycle::BatchId;
 use crate::app::supervisor::App;
-use crate::process::worker::Origin;
 use crate::supervision::{Exit, Generation, Parent, Restart, Timeout};
 
 impl App {
@@ -33,18 +33,14 @@ impl App {
             return Self::on_exit(ChildId::OneOff(number), generation, ctx)(gone);
         };
         let is_first = !std::mem::replace(&mut live.was_started, true);
-        if let Some(survivor) = live.survivor.take() {
-            return self.start_one_off_actor(number, generation, Origin::Adopt(survivor), ctx);
-        }
-        if is_first {
-            return self.start_one_off_actor(number, generation, Origin::Spawn, ctx);
+        let survivor = live.survivor.take();
+        if is_first || survivor.is_some() {
+            return self.start_one_off_actor(number, generation, survivor, ctx);
         }
         // It is never run a second time.
         let left = self.one_off_left_running(number).into_actor(self);
         ctx.spawn(left.map(move |left, app, ctx| match left {
-            Some(survivor) => {
-                app.start_one_off_actor(number, generation, Origin::Adopt(survivor), ctx);
-            }
+            Some(left) => app.start_one_off_actor(number, generation, Some(left), ctx),
             None => {
                 app.note_unknown_exit(number);
                 Self::on_exit(ChildId::OneOff(number), generation, ctx)(Exit::Normal);
@@ -56,12 +52,12 @@ impl App {
         &mut self,
         number: BatchId,
         generation: Generation,
-        origin: Origin,
+        left: Option<Left>,
         ctx: &mut Context<Self>,
     ) {
         let id = ChildId::OneOff(number);
         match self.one_off_spec(number, ctx.address().recipient()) {
-            Some(spec) => self.start_actor(id, generation, spec, origin, ctx),
+            Some(spec) => self.start_actor(id, generation, spec, left, ctx),
             None => Self::on_exit(id, generation, ctx)(Exit::Normal),
         }
     }

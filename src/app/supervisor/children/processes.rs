@@ -5,13 +5,14 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::{AnyChild, ChildId};
-use crate::app::engine::unit::{Left, Unit, start_process};
+use crate::app::engine::one_off::OneOffSpec;
+use crate::app::engine::unit::{Left, Unit};
 use crate::app::lifecycle::{self, BatchId};
 use crate::app::supervisor::App;
 use crate::logs::log::Detach;
 use crate::process::phase::Phase;
-use crate::process::spec::{ProcessSpec, instance_directory};
-use crate::process::worker::{Origin, Snapshot};
+use crate::process::spec::instance_directory;
+use crate::process::worker::Snapshot;
 use crate::supervision::restart::{ChildState, SupervisorEvent};
 use crate::supervision::{Exit, Generation, Parent, Restart, Timeout};
 
@@ -126,17 +127,17 @@ impl App {
         &mut self,
         id: ChildId,
         generation: Generation,
-        spec: ProcessSpec,
-        origin: Origin,
+        spec: OneOffSpec,
+        left: Option<Left>,
         ctx: &mut Context<Self>,
     ) {
-        if let Origin::Adopt(survivor) = &origin {
-            self.children.adopted.insert(survivor.pid);
-        }
+        self.children
+            .adopted
+            .extend(left.as_ref().and_then(Left::pid));
         let on_exit = Self::on_exit(id.clone(), generation, ctx);
         let around = self.around(ctx.address().recipient());
-        let process = start_process(spec, origin, around, on_exit);
-        self.keep_child(id, generation, Unit::Process(process));
+        let unit = spec.start(left, around, on_exit);
+        self.keep_child(id, generation, unit);
     }
 
     fn keep_child(&mut self, id: ChildId, generation: Generation, unit: Unit) {
