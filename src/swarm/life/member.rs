@@ -75,7 +75,11 @@ impl Member {
         }
         let was_over = known.is_some_and(|known| known.state.is_over());
         match task.state {
-            TaskState::Waiting => self.warning = task.message.clone(),
+            TaskState::Waiting => {
+                self.warning = task.message.clone();
+                // Not of a task that ran before; but nothing here depends on the order of an engine's answers.
+                (self.running_since, self.is_ready) = (None, false);
+            }
             TaskState::Running => {
                 if known.and_then(|known| known.address) != task.address {
                     let task = task.id.clone();

@@ -331,7 +331,7 @@ fn events() -> impl Strategy<Value = Event> {
 fn is_call(command: &Command) -> bool {
     matches!(
         command,
-        Command::Create(_) | Command::Scale { .. } | Command::Remove(_)
+        Command::Create(_) | Command::Scale { .. } | Command::Restore { .. } | Command::Remove(_)
     )
 }
 
