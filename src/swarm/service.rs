@@ -11,11 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE;
-use bollard::auth::DockerCredentials;
 
 use super::client::EngineError;
+use super::image::Image;
 use super::known::Record;
 use super::life::{Command, Event, Life, RETRY};
 use super::logs::{self, Source, Told};
@@ -41,7 +39,8 @@ const LAST_WORDS: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub struct Service {
     spec: Arc<ServiceSpec>,
-    credentials: Option<DockerCredentials>,
+    /// What nodes fetch, and with what.
+    image: Image,
     swarm: Arc<Swarm>,
     log: ChildRef<Log>,
     parent: Recipient<ProcessChanged>,
@@ -70,12 +69,12 @@ pub struct Service {
 pub struct Want(pub u64);
 
 impl Service {
-    /// A Service for `spec`, whose image is fetched with `auth` (the value of `X-Registry-Auth`), reporting to `parent`,
+    /// A Service for `spec`, of `image`, reporting to `parent`,
     /// its output going to `log`.
     #[must_use]
     pub fn new(
         spec: ServiceSpec,
-        auth: &str,
+        image: Image,
         swarm: Arc<Swarm>,
         log: ChildRef<Log>,
         parent: Recipient<ProcessChanged>,
@@ -84,7 +83,7 @@ impl Service {
         Self {
             life: Life::new(spec.restart, spec.routed, spec.is_measured, spec.quantity),
             spec: Arc::new(spec),
-            credentials: credentials(auth),
+            image,
             swarm,
             log,
             parent,
@@ -108,7 +107,7 @@ impl Service {
 
     fn carry_out(&mut self, command: Command, ctx: &mut Context<Self>) {
         let client = Arc::clone(&self.swarm.client);
-        let credentials = self.credentials.clone();
+        let credentials = self.image.credentials();
         match command {
             Command::Create(replicas) => {
                 let spec = self.spec.for_engine(replicas);
@@ -381,13 +380,6 @@ impl Service {
             warning: member.warning.clone().or(trouble).or_else(unready),
         })
     }
-}
-
-/// What is in a value of `X-Registry-Auth`.
-#[must_use]
-pub fn credentials(auth: &str) -> Option<DockerCredentials> {
-    let text = URL_SAFE.decode(auth).ok()?;
-    serde_json::from_slice(&text).ok()
 }
 
 impl Actor for Service {

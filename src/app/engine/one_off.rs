@@ -21,10 +21,10 @@ use crate::process::survivors;
 use crate::process::users::Users;
 use crate::process::worker::{Origin, ProcessSpec};
 use crate::supervision::{Exit, ExitReason, Restart, monitor};
+use crate::swarm::image::Image;
 use crate::swarm::job::actor::Job;
 use crate::swarm::job::run::{Limits, Run};
 use crate::swarm::job::spec::JobSpec;
-use crate::swarm::service::credentials;
 use crate::swarm::swarm::Swarm;
 
 /// A process that runs once, as an engine needs to know it to run it.
@@ -189,7 +189,8 @@ fn process_spec(of: OneOffOf<'_>, attached: Option<Attached>) -> ProcessSpec {
 pub(super) fn job(of: OneOffOf<'_>, swarm: &Arc<Swarm>, is_awaited: bool) -> Run {
     // One that is only taken over needs none.
     let image = of.runnable.image.clone();
-    let (reference, auth) = image.map_or_else(Default::default, |i| (i.reference, i.auth));
+    let credentials = image.as_ref().and_then(Image::credentials);
+    let reference = image.map(|image| image.reference).unwrap_or_default();
     let slot = Slot {
         id: of.id.to_owned(),
         process_type: of.process_type.to_owned(),
@@ -213,7 +214,7 @@ pub(super) fn job(of: OneOffOf<'_>, swarm: &Arc<Swarm>, is_awaited: bool) -> Run
             service,
             id: of.id.to_owned(),
         },
-        credentials: credentials(&auth),
+        credentials,
         swarm: swarm.clone(),
         is_new: true,
         limits: Limits {

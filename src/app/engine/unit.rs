@@ -22,6 +22,7 @@ use crate::process::survivors;
 use crate::process::users::Users;
 use crate::process::worker::{Origin, Process, ProcessChanged, ProcessSpec, Reattach};
 use crate::supervision::{Child, ChildRef, Exit, ExitReason, Running, monitor};
+use crate::swarm::image::Image;
 use crate::swarm::job::actor::Job;
 use crate::swarm::service::{Service, Want};
 use crate::swarm::spec::ServiceSpec;
@@ -48,7 +49,8 @@ pub struct UnitOf<'a> {
 #[derive(Clone, Debug)]
 pub enum UnitSpec {
     Process(Box<ProcessSpec>),
-    Service(Box<ServiceSpec>, String, Arc<Swarm>),
+    /// With the image that its nodes fetch.
+    Service(Box<ServiceSpec>, Image, Arc<Swarm>),
 }
 
 /// What an actor, or the server before, has left running of a unit.
@@ -87,9 +89,9 @@ impl UnitSpec {
                 let image = of.runnable.image.clone()?;
                 let spec = ServiceSpec {
                     is_measured: true,
-                    ..service_spec(of, swarm, image.reference)
+                    ..service_spec(of, swarm, image.reference.clone())
                 };
-                Some(Self::Service(Box::new(spec), image.auth, swarm.clone()))
+                Some(Self::Service(Box::new(spec), image, swarm.clone()))
             }
         }
     }
@@ -113,7 +115,7 @@ impl UnitSpec {
                 Unit::Process(start_process(*spec, origin, around, on_exit))
             }
             // It finds what is there by its name.
-            Self::Service(spec, auth, swarm) => {
+            Self::Service(spec, image, swarm) => {
                 let Around {
                     control,
                     log,
@@ -121,7 +123,7 @@ impl UnitSpec {
                     ..
                 } = around;
                 let build = move |_: &mut Context<Service>, exit: ExitReason| {
-                    Service::new(*spec, &auth, swarm, log, parent, exit)
+                    Service::new(*spec, image, swarm, log, parent, exit)
                 };
                 Unit::Service(monitor::start(&control, build, on_exit))
             }
