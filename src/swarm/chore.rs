@@ -100,7 +100,8 @@ impl Chore {
         volumes.chain(images).collect()
     }
 
-    /// What a manager is told. `run` tells the tasks of one attempt from those of others.
+    /// What a manager is told. It is no job of the swarm: engines of 20.10, which Debian has, keep the containers of one
+    /// that is removed a while after its end. `run` tells the tasks of one attempt from those of others.
     fn for_engine(
         &self,
         server: &str,
@@ -139,7 +140,7 @@ impl Chore {
                 ..Default::default()
             }),
             mode: Some(models::ServiceSpecMode {
-                global_job: Some(HashMap::new()),
+                global: Some(HashMap::new()),
                 ..Default::default()
             }),
             ..Default::default()

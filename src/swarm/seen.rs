@@ -69,13 +69,15 @@ impl TaskState {
 }
 
 impl Seen {
-    /// The newest task of each slot, in the order of the slots.
+    /// The task of each slot that counts, in the order of the slots: one that is wanted, that runs, the newest. After a
+    /// change that is taken back, an older one goes on and a newer one ends.
     #[must_use]
     pub fn newest(&self) -> Vec<&SeenTask> {
+        let rank = |task: &SeenTask| (task.is_wanted, task.is_wanted && task.runs(), task.created);
         let mut newest: Vec<&SeenTask> = Vec::new();
         for task in &self.tasks {
             match newest.iter_mut().find(|known| known.slot == task.slot) {
-                Some(known) if known.created < task.created => *known = task,
+                Some(known) if rank(known) < rank(task) => *known = task,
                 Some(_) => {}
                 None => newest.push(task),
             }

@@ -461,3 +461,21 @@ fn an_end_of_which_nothing_more_is_heard_is_told_too() {
     assert!(!last.unwrap().oom);
     assert_eq!(ends(&tale.tell(seen(1, &[task("a", 1, killed)]))), []);
 }
+
+#[test]
+fn of_two_tasks_in_a_slot_the_one_that_goes_on_counts() {
+    let mut tale = Tale::routed(1);
+    let old = task("a", 1, TaskState::Running);
+    tale.tell(seen(1, &[old.clone()]));
+    let ready = Event::Checked {
+        task: "a".to_owned(),
+        is_ready: true,
+    };
+    tale.tell(ready);
+    // Somebody has it made anew, the new one first; then that is taken back.
+    tale.tell(seen(1, &[old.clone(), later("b", 1, TaskState::Waiting)]));
+    assert_eq!(tale.phases(), [Phase::Ready]);
+    let ended = later("b", 1, TaskState::Ended(ExitStatus::Signal(15)));
+    tale.tell(seen(1, &[old, ended]));
+    assert_eq!(tale.phases(), [Phase::Ready]);
+}
