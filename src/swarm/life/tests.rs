@@ -466,7 +466,7 @@ fn an_end_of_which_nothing_more_is_heard_is_told_too() {
 fn of_two_tasks_in_a_slot_the_one_that_goes_on_counts() {
     let mut tale = Tale::routed(1);
     let old = task("a", 1, TaskState::Running);
-    tale.tell(seen(1, &[old.clone()]));
+    tale.tell(seen(1, std::slice::from_ref(&old)));
     let ready = Event::Checked {
         task: "a".to_owned(),
         is_ready: true,
