@@ -33,6 +33,11 @@ fn what_is_piped_in_comes_out_byte_for_byte_and_errors_apart() {
         (code, count.trim()),
         (Some(0), noise.len().to_string().as_str())
     );
+    // It reads only once all that it says is taken.
+    let late = ["run", "echo", "head -c 3000000 /dev/zero; wc -c >&2"];
+    let (code, out, told) = piped(verb(&server, &late), &noise);
+    assert_eq!((code, out.len()), (Some(0), 3_000_000));
+    assert_eq!(told.trim(), noise.len().to_string());
     // It reads nothing, and what it is sent keeps nobody.
     let (code, out, _) = piped(verb(&server, &["run", "echo", "true"]), &noise);
     assert_eq!((code, out.len()), (Some(0), 0));

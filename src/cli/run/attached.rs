@@ -1,12 +1,13 @@
 //! A session: what is typed goes to the command, what it prints comes back, until its exit is told.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use anyhow::bail;
 use awc::ws::{Frame, Message};
 use bytes::Bytes;
-use futures::{SinkExt as _, StreamExt as _};
+use futures::{Sink, SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -52,7 +53,11 @@ enum End {
 }
 
 async fn carry(socket: Socket, tty: bool) -> anyhow::Result<End> {
-    let (mut to, mut from) = socket.split();
+    let (to, mut from) = socket.split();
+    let (queue, queued) = mpsc::channel(1);
+    let mut sending = std::pin::pin!(send_all(to, queued));
+    // What waits for its turn: nothing more is read of the input before.
+    let mut unsent = VecDeque::new();
     let mut input = read_stdin();
     let mut resized = signal(SignalKind::window_change())?;
     let mut terminated = signal(SignalKind::terminate())?;
@@ -61,6 +66,14 @@ async fn carry(socket: Socket, tty: bool) -> anyhow::Result<End> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     loop {
         let message = tokio::select! {
+            // The server may take no more before its own words are taken, so these are read meanwhile.
+            () = &mut sending => return Ok(last_word(&mut from).await),
+            Ok(place) = queue.reserve(), if !unsent.is_empty() => {
+                if let Some(message) = unsent.pop_front() {
+                    place.send(message);
+                }
+                continue;
+            }
             frame = from.next() => match frame {
                 Some(Ok(frame)) => match take(frame)? {
                     Taken::Nothing => continue,
@@ -70,7 +83,7 @@ async fn carry(socket: Socket, tty: bool) -> anyhow::Result<End> {
                 Some(Err(error)) => return Ok(End::Broken(format!("the connection broke ({error})"))),
                 None => return Ok(End::Broken("the connection ended".to_owned())),
             },
-            Some(typed) = input.recv() => Message::Binary(typed),
+            Some(typed) = input.recv(), if unsent.is_empty() => Message::Binary(typed),
             Some(()) = resized.recv(), if tty => match raw_mode::size() {
                 Some((columns, rows)) => {
                     let size = json!({ "resize": { "columns": columns, "rows": rows } });
@@ -82,9 +95,15 @@ async fn carry(socket: Socket, tty: bool) -> anyhow::Result<End> {
             Some(()) = hung_up.recv() => return Ok(End::Signal(1)),
             Some(()) = interrupted.recv() => return Ok(End::Signal(2)),
         };
+        unsent.push_back(message);
+    }
+}
+
+/// Sends what is queued, until that fails: what the server said last may still be there.
+async fn send_all(mut to: impl Sink<Message> + Unpin, mut queued: mpsc::Receiver<Message>) {
+    while let Some(message) = queued.recv().await {
         if to.send(message).await.is_err() {
-            // What it said last may still be there.
-            return Ok(last_word(&mut from).await);
+            return;
         }
     }
 }
