@@ -114,6 +114,7 @@ impl<S: ClientStream> Exchange<'_, S> {
                 room: spools.then_some(&self.worker.spool_space),
                 stored: stored.as_deref_mut(),
                 asking,
+                remote: (!chosen.backend.address.is_here()).then_some(&chosen.lease),
             };
             match self.attempt(backend).await {
                 End::Stale => {

@@ -28,6 +28,17 @@ impl PartialEq for Address {
 
 impl Eq for Address {}
 
+impl Address {
+    /// Whether what listens there is on this machine, whose kernel ends its connections when it ends.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
 impl Hash for Address {
     fn hash<H: Hasher>(&self, state: &mut H) {
         match self {

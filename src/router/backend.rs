@@ -63,19 +63,50 @@ impl Backend {
     }
 }
 
-/// Tells the owner of a process that connections to it fail. Clones are one.
+/// Tells the owner of a process that connections to it fail, and who has a request on it that nothing more will come of
+/// it. Clones are one.
 #[derive(Clone, Debug, Default)]
-pub struct Alarm(Arc<tokio::sync::Notify>);
+pub struct Alarm(Arc<Signals>);
+
+#[derive(Debug, Default)]
+struct Signals {
+    ringing: tokio::sync::Notify,
+    losing: tokio::sync::Notify,
+    lost: AtomicBool,
+}
 
 impl Alarm {
     /// Tells that a connection was refused, or not made in time. To tell it over and over costs nothing.
     pub fn ring(&self) {
-        self.0.notify_one();
+        self.0.ringing.notify_one();
     }
 
     /// Resolves once it has rung since this was last awaited.
     pub async fn rung(&self) {
-        self.0.notified().await;
+        self.0.ringing.notified().await;
+    }
+
+    /// Tells that the machine of the process is out of reach: no byte will come from there, not even the end of a
+    /// connection.
+    pub fn lose(&self) {
+        self.0.lost.store(true, Ordering::SeqCst);
+        self.0.losing.notify_waiters();
+    }
+
+    /// Whether the machine of the process is out of reach.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.0.lost.load(Ordering::SeqCst)
+    }
+
+    /// Resolves once it is lost.
+    async fn lost(&self) {
+        let losing = self.0.losing.notified();
+        tokio::pin!(losing);
+        losing.as_mut().enable();
+        if !self.is_lost() {
+            losing.await;
+        }
     }
 }
 
@@ -88,7 +119,7 @@ impl PartialEq for Alarm {
 /// The requests and tunnels on a backend, of all workers.
 #[derive(Debug, Default)]
 pub struct Load {
-    /// Rings when connections to the backend fail.
+    /// Rings when connections to the backend fail, and says that its machine is lost.
     pub alarm: Alarm,
     outstanding: AtomicUsize,
     closed: AtomicBool,
@@ -304,7 +335,14 @@ impl Lease {
 
     /// Resolves when those who are on the load are to end.
     pub async fn cut(&self) {
-        self.0.is_cut().await;
+        let (cut, lost) = (pin!(self.0.is_cut()), pin!(self.0.alarm.lost()));
+        futures::future::select(cut, lost).await;
+    }
+
+    /// Whether nothing more will come from the backend, not even its end.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.0.alarm.is_lost()
     }
 }
 
@@ -376,5 +414,16 @@ mod tests {
         assert!(lease.cut().now_or_never().is_some());
         assert!(load.drained().now_or_never().is_none());
         assert!(load.over().now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_is_on_a_machine_that_is_lost_is_told_too() {
+        let load = Arc::new(Load::default());
+        let lease = Lease::take(&load).expect("open");
+        let mut early = Box::pin(lease.cut());
+        assert!(early.as_mut().now_or_never().is_none() && !lease.is_lost());
+        load.alarm.lose();
+        assert!(early.as_mut().now_or_never().is_some() && lease.is_lost());
+        assert!(lease.cut().now_or_never().is_some());
     }
 }

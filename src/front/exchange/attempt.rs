@@ -30,6 +30,7 @@ use crate::front::http::local_reply::LocalReply;
 use crate::front::upstream::asking::Asking;
 use crate::front::upstream::connection::Upstream;
 use crate::front::worker::Worker;
+use crate::router::backend::Lease;
 
 /// Bytes of each side in memory at most.
 const SPACE: usize = 64 * 1024;
@@ -37,6 +38,9 @@ const SPACE: usize = 64 * 1024;
 /// The time within which the API must say something. It bounds what it waits for itself, which can be a deploy of an
 /// hour or the next line of a log.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// How often is looked whether another machine is lost while nothing comes from it. Its end would not come either.
+const GLANCE: Duration = Duration::from_secs(3);
 
 /// The time that a backend has to send a 100 to a client that expects one, before the front end sends it.
 const CONTINUE_AFTER: Duration = Duration::from_millis(300);
@@ -68,6 +72,8 @@ pub(super) struct Backend<'c> {
     pub(super) stored: Option<&'c mut Stored>,
     /// Asks for an idle connection to be given up, while there is no answer on this one.
     pub(super) asking: Option<Asking>,
+    /// What says whether its machine is lost, if that is not this one.
+    pub(super) remote: Option<&'c Lease>,
 }
 
 impl<'c> Backend<'c> {
@@ -79,6 +85,7 @@ impl<'c> Backend<'c> {
             room: None,
             stored: None,
             asking: None,
+            remote: None,
         }
     }
 }
@@ -121,6 +128,9 @@ pub(super) struct Attempt<'c, S> {
     /// Tells that the client has ended while nothing is read from it.
     watch: Option<ClientEnd>,
     asking: Option<Asking>,
+    remote: Option<&'c Lease>,
+    /// How long nothing has moved, but for the time since the deadline was set last.
+    waited: Duration,
 }
 
 impl<'c, S: ClientStream> Attempt<'c, S> {
@@ -165,6 +175,8 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
             client_is_slow: false,
             watch: None,
             asking: backend.asking,
+            remote: backend.remote,
+            waited: Duration::ZERO,
             continue_at: continues.then(|| Box::pin(tokio::time::sleep(CONTINUE_AFTER))),
         }
     }
@@ -190,7 +202,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
     }
 
     async fn drive(&mut self) -> End {
-        self.client.deadline.set(self.limit());
+        self.moved();
         loop {
             match self.step() {
                 // Half of an interim response is out, and no answer can follow it.
@@ -204,6 +216,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
                 Ok(()) => {}
                 Err(Stop::Gone) => return End::Gone,
                 Err(Stop::Lost) => return self.lost(),
+                Err(Stop::Timeout) if self.goes_on_waiting() => {}
                 Err(Stop::Timeout) if self.down.is_clear() => return self.timed_out(),
                 Err(Stop::Timeout) => return End::Truncated("the client does not read"),
             }
@@ -311,6 +324,41 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
 
     fn has_no_spool(&self) -> bool {
         self.spool.as_ref().is_none_or(|spool| spool.is_empty())
+    }
+
+    /// Something has moved, or more time is given: the limit counts from now.
+    fn moved(&mut self) {
+        self.waited = Duration::ZERO;
+        self.client.deadline.set(self.until_glance());
+    }
+
+    /// The time until the limit is over, or until is looked whether the machine of the backend is lost.
+    fn until_glance(&self) -> Duration {
+        let left = self.limit().saturating_sub(self.waited);
+        match self.waits_for_machine() {
+            true => left.min(GLANCE),
+            false => left,
+        }
+    }
+
+    fn waits_for_machine(&self) -> bool {
+        self.remote.is_some() && !self.waits_for_body()
+    }
+
+    /// Whether the limit is not over yet: the deadline was set sooner, to look whether the machine of the backend is
+    /// lost. Then its connection has ended.
+    fn goes_on_waiting(&mut self) -> bool {
+        if !self.waits_for_machine() || self.upstream_ended {
+            return false;
+        }
+        if self.remote.is_some_and(Lease::is_lost) {
+            (self.upstream_ended, self.upstream_failed) = (true, true);
+            return true;
+        }
+        self.waited += self.until_glance();
+        let left = self.until_glance();
+        self.client.deadline.set(left);
+        !left.is_zero()
     }
 
     fn limit(&self) -> Duration {

@@ -4,12 +4,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::Service;
 use crate::process::health::{Checks, Trouble, Unready};
 use crate::process::probe;
 use crate::router::backend::Alarm;
 use crate::swarm::life::Event;
+use crate::swarm::seen::Seen;
+
+/// How long a connection to a machine may take that the swarm has not heard of.
+const REACH: Duration = Duration::from_secs(3);
 
 /// The checks of one task.
 #[derive(Debug)]
@@ -21,6 +27,8 @@ pub(super) struct Watch {
     /// Why the last check failed.
     failure: Option<Unready>,
     check: Option<SpawnHandle>,
+    /// The swarm has not heard of its machine, and that was looked into.
+    is_doubted: bool,
 }
 
 impl Watch {
@@ -71,9 +79,34 @@ impl Service {
             alarm: Alarm::default(),
             failure: None,
             check: None,
+            is_doubted: false,
         };
         self.watches.insert(number, watch);
         self.check_after(Duration::ZERO, number, ctx);
+    }
+
+    /// Looks for machines that the swarm has not heard of for a while. What cannot be reached from here either is lost:
+    /// whoever waits for an answer need not wait longer.
+    pub(super) fn doubt(&mut self, seen: &Seen) {
+        let is_doubtful = |task: &str| {
+            let mut tasks = seen.tasks.iter();
+            tasks.any(|seen| seen.id == task && seen.is_out_of_reach)
+        };
+        for watch in self.watches.values_mut() {
+            if std::mem::replace(&mut watch.is_doubted, is_doubtful(&watch.task))
+                || !watch.is_doubted
+            {
+                continue;
+            }
+            let (address, alarm) = (watch.address, watch.alarm());
+            // By itself: the task is soon not checked any more.
+            actix_rt::spawn(async move {
+                let connected = timeout(REACH, TcpStream::connect(address)).await;
+                if !connected.is_ok_and(|connected| connected.is_ok()) {
+                    alarm.lose();
+                }
+            });
+        }
     }
 
     pub(super) fn uncheck(&mut self, number: u64, ctx: &mut Context<Self>) {

@@ -46,7 +46,7 @@ impl<'c, S: ClientStream> Attempt<'c, S> {
             self.upstream_in = input;
             if result.is_ok() {
                 // A whole head moves the limit. A part of one does not.
-                self.client.deadline.set(self.limit());
+                self.moved();
             }
             match result {
                 Ok(true) => return None,

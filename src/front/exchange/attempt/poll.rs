@@ -49,7 +49,7 @@ impl<S: ClientStream> Attempt<'_, S> {
             progress = true;
         }
         if moved {
-            self.client.deadline.set(self.limit());
+            self.moved();
         }
         if progress {
             return Poll::Ready(Ok(()));
