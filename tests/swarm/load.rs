@@ -193,6 +193,7 @@ fn a_machine_is_cut_off(engines: &Engines, server: &Server) {
     assert_eq!(running(engines), 2, "two are wanted");
     done.extend(done_on(engines, 1));
     each_is_done_once(&done, &visits);
+    each_is_done_once(&done, &later);
 }
 
 fn running(engines: &Engines) -> usize {
@@ -206,11 +207,11 @@ fn done_on(engines: &Engines, engine: usize) -> Vec<String> {
     let printed = containers
         .lines()
         .map(|container| engines.docker(engine, &["logs", container]));
+    // Two that print at the same time may do so in one line.
     let ids = |log: String| -> Vec<String> {
-        let lines = log.lines().filter_map(|line| line.strip_prefix("did-"));
-        lines
-            .map(|id| id.trim_end_matches('-').to_owned())
-            .collect()
+        let texts = log.split("did-").skip(1);
+        let ids = texts.filter_map(|text| text.lines().next());
+        ids.map(|id| id.trim_end_matches('-').to_owned()).collect()
     };
     printed.flat_map(ids).collect()
 }
