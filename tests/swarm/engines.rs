@@ -12,7 +12,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -46,8 +46,31 @@ dockerd "$@" &
 while :; do sleep 1000 & wait $! || true; done
 "#;
 
-/// One swarm at a time: the machines share the cores of this one.
-static TURN: Mutex<()> = Mutex::new(());
+/// How many swarms there are at a time: the machines share the cores of this one, and mostly wait.
+const AT_A_TIME: usize = 2;
+
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+/// One of [`AT_A_TIME`], until it is dropped.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Self {
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |running: &mut usize| *running >= AT_A_TIME;
+        let running = ENDED.wait_while(running, is_full);
+        *running.unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_one();
+    }
+}
 
 /// Engines that form one swarm; the first one is its manager.
 pub(crate) struct Engines {
@@ -58,7 +81,7 @@ pub(crate) struct Engines {
     directory: TempDir,
     /// An abstract name (unix(7)), which the kernel frees however this ends.
     _claim: UnixListener,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Engines {
@@ -87,7 +110,7 @@ impl Engines {
                 return None;
             }
         }
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = Turn::wait();
         let (network, claim) = claim();
         let directory = tempfile::Builder::new()
             .prefix("procserver-test-swarm-")

@@ -24,8 +24,9 @@ fn copy(from: &Path, to: &Path) {
     for part in ["bases", "blobs"] {
         std::fs::create_dir_all(to.join(part)).unwrap();
     }
-    for record in records {
-        let record = record.unwrap().path();
+    let records = records.map(|record| record.unwrap().path());
+    // Others may place one now.
+    for record in records.filter(|path| path.extension().is_some_and(|kind| kind == "json")) {
         let text = std::fs::read_to_string(&record).unwrap();
         let text: serde_json::Value = serde_json::from_str(&text).unwrap();
         let digest = text["layer"]["digest"].as_str().unwrap();
@@ -37,7 +38,8 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn place(from: &Path, to: &Path) {
-    let half = to.with_extension(format!("half-{}", std::process::id()));
-    std::fs::copy(from, &half).unwrap();
-    std::fs::rename(&half, to).unwrap();
+    let directory = to.parent().unwrap();
+    let half = tempfile::NamedTempFile::new_in(directory).unwrap();
+    std::fs::copy(from, half.path()).unwrap();
+    half.persist(to).unwrap();
 }
