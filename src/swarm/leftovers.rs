@@ -66,11 +66,28 @@ impl Client {
     }
 }
 
-/// Whether it stays for now; what is gone already is as good as removed.
+/// Whether it stays for now; what is gone already is as good as removed. An engine that takes long to remove a large image
+/// goes on with it.
 fn is_held<T>(removed: Result<T, EngineError>) -> Result<bool, EngineError> {
     match removed {
         Ok(_) | Err(EngineError::NotFound(_)) => Ok(false),
-        Err(EngineError::Conflict(_)) => Ok(true),
+        Err(EngineError::Conflict(_) | EngineError::Late(..)) => Ok(true),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_takes_long_to_remove_is_asked_again() {
+        let failed = |error| is_held::<()>(Err(error));
+        assert_eq!(is_held(Ok(())), Ok(false));
+        assert_eq!(failed(EngineError::NotFound("it".into())), Ok(false));
+        assert_eq!(failed(EngineError::Conflict("used".into())), Ok(true));
+        assert_eq!(failed(EngineError::Late("/s".into(), 10)), Ok(true));
+        let refused = EngineError::Refused("no".into());
+        assert_eq!(failed(refused.clone()), Err(refused));
     }
 }
