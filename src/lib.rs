@@ -143,8 +143,9 @@
 //!
 //! Nodes of a swarm fetch the images of releases from this server ([`swarm::image`]): a root file system that mmdebstrap
 //! makes, kept by the set of its packages, or the layers of an image of the settings ([`swarm::image::base_image`]), and the
-//! release's directories at their own paths, all as blobs by their digests below `DATA/swarm`. `api::registry` gives them out at `/v2/`, to who has the application's password. The record of an
-//! image is the last that is written; an image lives as long as the directory of its release.
+//! release's directories at their own paths, all as blobs by their digests below `DATA/swarm`. `api::registry` gives them
+//! out at `/v2/`, to who has the application's password. The record of an image is the last that is written; an image
+//! lives as long as the directory of its release.
 //!
 //! # The way of a push
 //!

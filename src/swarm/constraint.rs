@@ -3,7 +3,8 @@
 use bollard::models::Node;
 
 /// Whether all of these hold on a node. The settings have taken them, so each is one that a swarm takes.
-pub(super) fn fits(node: &Node, constraints: &[String]) -> bool {
+#[must_use]
+pub fn fits(node: &Node, constraints: &[String]) -> bool {
     constraints.iter().all(|one| holds(node, one))
 }
 

@@ -10,7 +10,7 @@
 pub mod about;
 pub mod chore;
 mod client;
-mod constraint;
+pub mod constraint;
 pub mod image;
 pub mod job;
 pub mod known;

@@ -11,6 +11,7 @@ use super::{bounded, machine};
 use crate::document::target_url::TargetUrl;
 use crate::settings::Settings;
 use crate::swarm::about::{About, Lack, knock};
+use crate::swarm::constraint::fits;
 use crate::swarm::image::Origin;
 use crate::swarm::image::registry::{Registry, RegistryError};
 use crate::swarm::settings::SwarmSettings;
@@ -37,7 +38,7 @@ pub fn checks(settings: &Settings) -> Vec<Finding> {
             found.push(engine(about));
             found.extend(of_nodes(about, nodes));
             found.extend(machine::disk("disk of the engine", &about.directory));
-            nodes.len()
+            fetching(about, nodes, &swarm.constraints)
         }
         Err(lack) => {
             found.push(unanswered(lack, rustix::process::geteuid().is_root()));
@@ -208,6 +209,13 @@ fn look(registry: &Registry) -> Answered {
     }
 }
 
+/// How many nodes fetch images: this machine's, and others that the constraints let.
+fn fetching(about: &About, nodes: &[Node], constraints: &[String]) -> usize {
+    let is_other = |node: &&Node| node.id.as_ref() != Some(&about.node);
+    let others = nodes.iter().filter(is_other);
+    1 + others.filter(|node| fits(node, constraints)).count()
+}
+
 fn is_own(host: &str) -> bool {
     host.starts_with("127.0.0.1:")
 }
@@ -238,7 +246,9 @@ fn images(swarm: &SwarmSettings, nodes: usize, fetched: &Fetched) -> Finding {
         ),
         (Origin::Here(Some(host)), _) if is_own(host) && nodes > 1 => Finding::poor(
             IMAGES,
-            format!("only this machine's engine reaches {host}, and the swarm has {nodes} nodes"),
+            format!(
+                "only this machine's engine reaches {host}, and processes may run on {nodes} nodes"
+            ),
             NAME,
         ),
         (Origin::Here(host), Answered::Status(401 | 200)) => {
@@ -376,6 +386,22 @@ mod tests {
             told[1].0 == Level::Warning && told[1].1.ends_with(": c"),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn nodes_that_constraints_do_not_let_fetch_nothing() {
+        let own = Node {
+            id: Some("id".into()),
+            ..node("nas", NodeState::READY, "x86_64")
+        };
+        let nodes = [own, node("b", NodeState::READY, "x86_64")];
+        let count = |constraints: &[&str]| {
+            let constraints: Vec<String> = constraints.iter().map(|&c| c.to_owned()).collect();
+            fetching(&about(Part::Manager), &nodes, &constraints)
+        };
+        assert_eq!(count(&[]), 2);
+        assert_eq!(count(&["node.hostname==b"]), 2);
+        assert_eq!(count(&["node.hostname==nas"]), 1);
     }
 
     #[test]
