@@ -133,7 +133,7 @@
 //! ([`swarm::known`]). What tasks print comes as streams of the engine and goes to the app's Log; a note of the last line
 //! (`swarm::printed`) says where the next server reads on. Among it is what no manager knows: the first process of each
 //! container tells what that uses, and whether memory ran out ([`swarm::meter`]). What no manager does, removing volumes and
-//! old images on other machines, a job does there ([`swarm::chore`]).
+//! old images on other machines, a task of a global service does on each ([`swarm::chore`]).
 //!
 //! What runs once there (`run`, `cron`, the release phase) is a service of one task that is never run again: `swarm::job`.
 //! Its `life` (pure) says what is next; `swarm::job::run` carries that out, for an actor ([`swarm::job::actor`]) that
@@ -143,8 +143,9 @@
 //!
 //! Nodes of a swarm fetch the images of releases from this server ([`swarm::image`]): a root file system that mmdebstrap
 //! makes, kept by the set of its packages, or the layers of an image of the settings ([`swarm::image::base_image`]), and the
-//! release's directories at their own paths, all as blobs by their digests below `DATA/swarm`. `api::registry` gives them out at `/v2/`, to who has the application's password. The record of an
-//! image is the last that is written; an image lives as long as the directory of its release.
+//! release's directories at their own paths, all as blobs by their digests below `DATA/swarm`. `api::registry` gives them
+//! out at `/v2/`, to who has the application's password. The record of an image is the last that is written; an image
+//! lives as long as the directory of its release.
 //!
 //! # The way of a push
 //!

@@ -156,6 +156,17 @@ pub enum Report {
     /// A preview is removed by the server itself.
     #[serde(rename = "preview.removed")]
     PreviewRemoved { app: Arc<str>, why: &'static str },
+    /// The volumes of an application that is removed may be left on nodes of the swarm.
+    #[serde(rename = "volumes.left")]
+    VolumesLeft {
+        app: Arc<str>,
+        /// `None`: on all that have them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+        reason: String,
+        /// What removes them.
+        next: String,
+    },
     /// An actor of the server ended abnormally.
     #[serde(rename = "actor.ended")]
     ActorEnded {
@@ -256,6 +267,7 @@ impl Report {
             | Self::AppAsleep { app }
             | Self::AppWoken { app }
             | Self::PreviewRemoved { app, .. }
+            | Self::VolumesLeft { app, .. }
             | Self::DrainFailing { app, .. }
             | Self::DrainRecovered { app, .. }
             | Self::DrainDropped { app, .. }
@@ -272,6 +284,7 @@ impl Report {
             Self::ProcessFailed { .. }
             | Self::ProcessUnhealthy { .. }
             | Self::CertificateFailed { .. }
+            | Self::VolumesLeft { .. }
             | Self::DrainFailing { .. }
             | Self::DrainDropped { .. } => log::Level::Warn,
             Self::ProcessExited { next, .. } if *next != STAYS_DOWN => log::Level::Warn,

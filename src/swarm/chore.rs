@@ -1,7 +1,7 @@
 //! [`Chore`]: what the engines of all nodes are to remove: volumes, and images that nothing needs any more.
 //!
-//! A manager has no call for volumes and images of other nodes, so a job runs on each: one task of an image that nodes have
-//! already, which asks the node's engine by its socket. The alternative, to clear a volume through a mount, would leave it
+//! A manager has no call for volumes and images of other nodes, so a global service has a task on each: of an image that
+//! nodes have already, which asks the node's engine by its socket. The alternative, to clear a volume through a mount, would leave it
 //! there, empty, and make it on nodes that never had it. What opens the socket is root on its node: the task runs our
 //! script alone, by perl of Debian's perl-base, and nothing of an app: layers of releases hold no more than the directories
 //! of these. What it removes is named by this server's own records, in arguments that no shell reads.
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use bollard::models;
 
 use super::client::EngineError;
+use super::constraint::fits;
 use super::image::Image;
 use super::labels;
 use super::spec::placement;
@@ -69,9 +70,6 @@ for my $volume (@volumes) {
 exit $code;
 "#;
 
-/// When each node that the constraints let has its task; it takes a swarm less than a second.
-const PLACED: Duration = Duration::from_secs(10);
-
 /// What is to be removed on all nodes.
 #[derive(Clone, Debug)]
 pub struct Chore {
@@ -88,7 +86,20 @@ impl Chore {
             true => "images",
             false => "volumes",
         };
+        self.name_of(of, server)
+    }
+
+    fn name_of(&self, of: &str, server: &str) -> String {
         format!("ps-{of}-{:.40}-{server:.8}", self.app.as_str())
+    }
+
+    /// Of what a server may have left that was killed meanwhile. An application whose volumes go has no next chore.
+    fn left(&self, server: &str) -> Vec<String> {
+        let own = self.name(server);
+        match self.volumes.is_empty() {
+            true => vec![own],
+            false => vec![own, self.name_of("images", server)],
+        }
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -100,7 +111,7 @@ impl Chore {
         volumes.chain(images).collect()
     }
 
-    /// What a manager is told. It is no job of the swarm: engines of 20.10, which Debian has, keep the containers of one
+    /// What a manager is told. It is no job of the swarm (a mode of services): engines of 20.10, which Debian has, keep the containers of one
     /// that is removed a while after its end. `run` tells the tasks of one attempt from those of others.
     fn for_engine(
         &self,
@@ -157,11 +168,11 @@ fn is_of_our_kind(node: &models::Node) -> bool {
     kind.is_none_or(|kind| kind == own || own == "arm" && kind.starts_with("arm"))
 }
 
-/// How far the nodes are (pure): `None` for one that is still at it, else why it has not done its part, if it has not.
-fn progress(
-    nodes: &[models::Node],
-    tasks: &[models::Task],
-) -> BTreeMap<String, Option<Result<(), String>>> {
+/// Of each node by its name: `None` for one that is still at it, else why it has not done its part, if it has not.
+type Progress = BTreeMap<String, Option<Result<(), String>>>;
+
+/// How far the nodes are that the constraints let (pure).
+fn progress(nodes: &[models::Node], tasks: &[models::Task], constraints: &[String]) -> Progress {
     let of = |node: &models::Node| {
         let name = node
             .description
@@ -181,8 +192,8 @@ fn progress(
         };
         (name, status)
     };
-    let nodes = nodes.iter().filter(|node| is_of_our_kind(node));
-    nodes.map(of).collect()
+    let has_one = |node: &&models::Node| is_of_our_kind(node) && fits(node, constraints);
+    nodes.iter().filter(has_one).map(of).collect()
 }
 
 fn outcome(task: &models::Task) -> Option<Result<(), String>> {
@@ -217,8 +228,9 @@ impl Swarm {
         image: &Image,
     ) -> Result<Vec<(String, String)>, EngineError> {
         let name = chore.name(&self.server);
-        // What a server has left that was killed meanwhile.
-        self.client.remove(&name).await?;
+        for left in chore.left(&self.server) {
+            self.client.remove(&left).await?;
+        }
         let run = format!("{:x}", jiff::Timestamp::now().as_nanosecond());
         let spec = chore.for_engine(&self.server, &self.constraints, &image.reference, &run);
         self.client.create(spec, image.credentials()).await?;
@@ -229,25 +241,29 @@ impl Swarm {
 
     async fn wait_for(&self, run: &str) -> Result<Vec<(String, String)>, EngineError> {
         let label = format!("{}={run}", labels::CHORE);
-        let began = Instant::now();
-        let deadline = began + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let mut nodes = self.client.nodes().await?;
-            let tasks = self.client.tasks(&label).await?;
-            if !self.constraints.is_empty() && began.elapsed() > PLACED {
-                nodes.retain(|node| tasks.iter().any(|task| task.node_id == node.id));
+            let is_late = Instant::now() >= deadline;
+            match self.look(&label).await {
+                Ok(progress) if is_late || progress.values().all(Option::is_some) => {
+                    let left = progress.into_iter().filter_map(|(node, outcome)| {
+                        let late = || Err("it has not done it in time".to_owned());
+                        Some((node, outcome.unwrap_or_else(late).err()?))
+                    });
+                    return Ok(left.collect());
+                }
+                Err(error) if is_late => return Err(error),
+                // A manager that does not answer for a moment keeps no node from doing its part.
+                Ok(_) | Err(_) => tokio::time::sleep(GLANCE).await,
             }
-            let progress = progress(&nodes, &tasks);
-            let is_over = progress.values().all(Option::is_some);
-            if is_over || Instant::now() >= deadline {
-                let left = progress.into_iter().filter_map(|(node, outcome)| {
-                    let late = || Err("it has not done it in time".to_owned());
-                    Some((node, outcome.unwrap_or_else(late).err()?))
-                });
-                return Ok(left.collect());
-            }
-            tokio::time::sleep(GLANCE).await;
         }
+    }
+
+    /// How far the nodes are.
+    async fn look(&self, label: &str) -> Result<Progress, EngineError> {
+        let nodes = self.client.nodes().await?;
+        let tasks = self.client.tasks(label).await?;
+        Ok(progress(&nodes, &tasks, &self.constraints))
     }
 }
 
@@ -306,12 +322,16 @@ mod tests {
             task("b", TaskState::FAILED, IN_USE),
             task("c", TaskState::RUNNING, 0),
         ];
-        let told = progress(&nodes, &tasks);
+        let told = progress(&nodes, &tasks, &[]);
         assert_eq!(told["a"], Some(Ok(())));
         assert_eq!(told["b"], Some(Err("something still uses them".to_owned())));
         assert_eq!((&told["c"], &told["d"]), (&None, &None));
         assert_eq!(told["e"], Some(Err("it is down".to_owned())));
         assert!(!told.contains_key("f"));
+        // The others are not waited for where constraints hold only on some.
+        let told = progress(&nodes, &tasks, &["node.hostname!=c".to_owned()]);
+        assert_eq!(told["e"], Some(Err("it is down".to_owned())));
+        assert!(told.contains_key("d") && !told.contains_key("c"));
     }
 
     #[test]
@@ -321,7 +341,9 @@ mod tests {
             volumes: vec!["v".to_owned()],
             images: Some(("host:1/a".to_owned(), vec!["sha256:00".to_owned()])),
         };
-        assert!(chore.name("0123456789abcdef").len() <= 63);
+        let left = chore.left("0123456789abcdef");
+        assert!(left.iter().all(|name| name.len() <= 63));
+        assert!(left[0].starts_with("ps-volumes-") && left[1].starts_with("ps-images-"));
         let told = chore
             .for_engine("0123", &[], "image", "1")
             .task_template

@@ -202,12 +202,16 @@ impl Client {
     }
 
     fn error(&self, error: Error) -> EngineError {
-        let Error::DockerResponseServerError {
-            status_code,
-            message,
-        } = error
-        else {
-            return EngineError::Unreachable(self.name(), error.to_string());
+        let (status_code, message) = match error {
+            Error::DockerResponseServerError {
+                status_code,
+                message,
+            } => (status_code, message),
+            // The client has the same deadline as [`Self::call`].
+            Error::RequestTimeoutError => {
+                return EngineError::Late(self.name(), DEADLINE.as_secs());
+            }
+            error => return EngineError::Unreachable(self.name(), error.to_string()),
         };
         match status_code {
             404 => EngineError::NotFound(message),
@@ -217,5 +221,17 @@ impl Client {
             503 if message.contains("swarm manager") => EngineError::NoManager(self.name()),
             _ => EngineError::Refused(message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_no_engine_that_cannot_be_reached() {
+        let client = Client::new("/s".into());
+        let late = EngineError::Late("/s".to_owned(), DEADLINE.as_secs());
+        assert_eq!(client.error(Error::RequestTimeoutError), late);
     }
 }

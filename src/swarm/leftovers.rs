@@ -20,14 +20,24 @@ impl Client {
     /// # Errors
     /// [`EngineError`].
     pub async fn clear(&self, server: &str, repository: &str) -> Result<(), EngineError> {
+        loop {
+            let services = is_late(self.clear_services(server).await)?;
+            let volumes = is_late(self.clear_volumes(server).await)?;
+            let images = is_late(self.clear_images(repository).await)?;
+            if !(services || volumes || images) {
+                return Ok(());
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// None is left.
+    async fn clear_services(&self, server: &str) -> Result<bool, EngineError> {
         let label = format!("{}={server}", labels::SERVER);
         for service in self.services(&label).await? {
             self.remove(&service.id.unwrap_or_default()).await?;
         }
-        while self.clear_volumes(server).await? | self.clear_images(repository).await? {
-            tokio::time::sleep(PAUSE).await;
-        }
-        Ok(())
+        Ok(false)
     }
 
     /// Whether some are left, since a container has them.
@@ -72,5 +82,33 @@ fn is_held<T>(removed: Result<T, EngineError>) -> Result<bool, EngineError> {
         Ok(_) | Err(EngineError::NotFound(_)) => Ok(false),
         Err(EngineError::Conflict(_)) => Ok(true),
         Err(error) => Err(error),
+    }
+}
+
+/// Whether some are left, as `cleared` says, or since the engine has not answered in time: one that takes long to remove a
+/// large image goes on with it.
+fn is_late(cleared: Result<bool, EngineError>) -> Result<bool, EngineError> {
+    match cleared {
+        Err(EngineError::Late(..)) => Ok(true),
+        cleared => cleared,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_keeps_or_has_no_time_for_is_tried_again() {
+        let held = |error| is_held::<()>(Err(error));
+        assert_eq!(is_held(Ok(())), Ok(false));
+        assert_eq!(held(EngineError::NotFound("it".into())), Ok(false));
+        assert_eq!(held(EngineError::Conflict("used".into())), Ok(true));
+        let refused = EngineError::Refused("no".into());
+        assert_eq!(held(refused.clone()), Err(refused.clone()));
+        let late = Err(EngineError::Late("/s".into(), 10));
+        assert_eq!(is_late(late), Ok(true));
+        assert_eq!(is_late(Ok(false)), Ok(false));
+        assert_eq!(is_late(Err(refused.clone())), Err(refused));
     }
 }

@@ -35,13 +35,19 @@ fn the_doctor_names_what_a_swarm_lacks() {
     for line in [
         "ok      swarm engine: version 20.",
         "ok      swarm nodes: 2, all ready",
-        "MISSING images for nodes: only this machine's engine reaches 127.0.0.1:1, and the swarm has 2 nodes",
+        "MISSING images for nodes: only this machine's engine reaches 127.0.0.1:1, and processes may run on 2 nodes",
         "disk of the engine: ",
         "ok      mmdebstrap: ",
     ] {
         assert!(told.contains(line), "{line}: {told}");
     }
     assert!(!told.contains("socket of the engine"), "{told}");
+    let alone = "constraints = [\"node.hostname==node1\"]\n";
+    let told = said(
+        home.path(),
+        &format!("listen = [\"127.0.0.1:1\"]\n{manager}{alone}"),
+    );
+    assert!(!told.contains("only this machine's engine"), "{told}");
     let told = said(
         home.path(),
         &format!("api_hosts = [\"ps.invalid\"]\n{manager}"),

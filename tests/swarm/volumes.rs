@@ -126,6 +126,17 @@ fn a_node_that_is_down_keeps_no_application_from_going_and_is_named() {
     engines.kill(2);
     remove(&server, "");
     assert_eq!(volumes(&engines, 1), [""; 0]);
-    let told = "its volumes may be left on node node2: it is down; \"docker volume rm procserver-";
-    assert!(server.log().contains(told), "{}", server.log());
+    let told = eventually("what is left is reported", LONG, || {
+        let told = server.get("/events?type=volumes&tail=10").expect(200);
+        Some(told.json()).filter(|told| told[0].is_object())
+    });
+    let event =
+        json!({ "app": told[0]["app"], "node": told[0]["node"], "reason": told[0]["reason"] });
+    let wanted = json!({ "app": "echo", "node": "node2", "reason": "it is down" });
+    assert_eq!(event, wanted, "{told}");
+    let next = told[0]["next"].as_str().unwrap();
+    assert!(next.contains("docker volume rm procserver-"), "{told}");
+    assert_eq!(told.as_array().unwrap().len(), 1, "{told}");
+    let line = "volumes.left app=echo node=node2 reason=\"it is down\"";
+    assert!(server.log().contains(line), "{}", server.log());
 }

@@ -2,12 +2,13 @@
 
 use crate::app::context::AppContext;
 use crate::document::name::AppName;
+use crate::events::Report;
 use crate::swarm::chore::Chore;
 use crate::swarm::image::OnNodes;
 use crate::swarm::swarm::Swarm;
 
 /// Removes the volumes of an app that is removed, and its images, on all nodes of the swarm. It takes minutes at most, and
-/// holds nothing up for ever: what is left is in the log.
+/// holds nothing up for ever: what is left is reported.
 pub async fn remove_volumes(app: AppName, context: AppContext) {
     let Some(swarm) = &context.swarm else { return };
     // Without an image it has not been on the swarm as long as its releases are old.
@@ -15,23 +16,24 @@ pub async fn remove_volumes(app: AppName, context: AppContext) {
         return;
     };
     let volumes = ["storage", "home"].map(|what| Swarm::volume(&swarm.server, &app, what));
-    let by_hand = format!("\"docker volume rm {}\" there", volumes.join(" "));
+    let left = |node: Option<String>, reason: String| {
+        context.events.report(Report::VolumesLeft {
+            app: app.as_str().into(),
+            node,
+            reason,
+            next: format!("type \"docker volume rm {}\" there", volumes.join(" ")),
+        });
+    };
     let chore = Chore {
         app: app.clone(),
         volumes: volumes.to_vec(),
         images: Some((present.repository, vec![])),
     };
     match swarm.do_everywhere(&chore, &present.newest).await {
-        Ok(left) => {
-            for (node, why) in left {
-                log::warn!(
-                    "{app}: its volumes may be left on node {node}: {why}; {by_hand} removes them"
-                );
-            }
-        }
-        Err(error) => log::warn!(
-            "{app}: its volumes are left on the nodes of the swarm: {error}; {by_hand} removes them"
-        ),
+        Ok(nodes) => nodes
+            .into_iter()
+            .for_each(|(node, why)| left(Some(node), why)),
+        Err(error) => left(None, error.to_string()),
     }
 }
 

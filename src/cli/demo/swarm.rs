@@ -20,7 +20,7 @@ use crate::cli::output::cell;
 use crate::document::name::AppName;
 use crate::swarm;
 use crate::swarm::about::{About, knock};
-use crate::swarm::image::base::Bases;
+use crate::swarm::image::bases::Bases;
 
 /// How long processes of a swarm may take to end, with all that they leave.
 pub const LIMIT: Duration = Duration::from_secs(120);

@@ -11,6 +11,7 @@ use super::{bounded, machine};
 use crate::document::target_url::TargetUrl;
 use crate::settings::Settings;
 use crate::swarm::about::{About, Lack, knock};
+use crate::swarm::constraint::fits;
 use crate::swarm::image::Origin;
 use crate::swarm::image::registry::{Registry, RegistryError};
 use crate::swarm::settings::SwarmSettings;
@@ -19,6 +20,9 @@ use crate::swarm::{Client, EngineError};
 const ENGINE: &str = "swarm engine";
 const NODES: &str = "swarm nodes";
 const IMAGES: &str = "images for nodes";
+
+/// What to do where nodes reach this server nowhere.
+const NAME: &str = "name this server in api_hosts, with a certificate ([tls] or [acme]), or a registry in [engine.swarm]";
 
 /// How long engine and registry may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -37,7 +41,7 @@ pub fn checks(settings: &Settings) -> Vec<Finding> {
             found.push(engine(about));
             found.extend(of_nodes(about, nodes));
             found.extend(machine::disk("disk of the engine", &about.directory));
-            nodes.len()
+            fetching(about, nodes, &swarm.constraints)
         }
         Err(lack) => {
             found.push(unanswered(lack, rustix::process::geteuid().is_root()));
@@ -208,78 +212,81 @@ fn look(registry: &Registry) -> Answered {
     }
 }
 
+/// How many nodes fetch images: this machine's, and others that the constraints let.
+fn fetching(about: &About, nodes: &[Node], constraints: &[String]) -> usize {
+    let is_other = |node: &&Node| node.id.as_ref() != Some(&about.node);
+    let others = nodes.iter().filter(is_other);
+    1 + others.filter(|node| fits(node, constraints)).count()
+}
+
 fn is_own(host: &str) -> bool {
     host.starts_with("127.0.0.1:")
 }
 
 fn images(swarm: &SwarmSettings, nodes: usize, fetched: &Fetched) -> Finding {
-    const NAME: &str = "name this server in api_hosts, with a certificate ([tls] or [acme]), or a registry in [engine.swarm]";
-    let Some(fetched) = fetched else {
-        return Finding::poor(
+    match (&swarm.images, fetched) {
+        (Origin::Registry(registry), Some(answered)) => in_registry(registry, answered),
+        (Origin::Here(Some(host)), Some(answered)) => from_here(host, nodes, answered),
+        _ => Finding::poor(
             IMAGES,
             "no node reaches this server, so none gets an image",
             NAME,
-        );
-    };
-    match (&swarm.images, fetched) {
-        (Origin::Registry(registry), Answered::Status(200)) => Finding::good(
-            IMAGES,
-            format!("in the registry {}, which answers", registry.host()),
         ),
-        (Origin::Registry(registry), Answered::Status(status)) => Finding::poor(
+    }
+}
+
+fn in_registry(registry: &Registry, answered: &Answered) -> Finding {
+    let host = registry.host();
+    match answered {
+        // A registry's URL says itself that it is by plain HTTP.
+        Answered::Status(200) | Answered::InClear => {
+            Finding::good(IMAGES, format!("in the registry {host}, which answers"))
+        }
+        Answered::Status(status) => Finding::poor(
             IMAGES,
-            format!("the registry {} answers {status}", registry.host()),
+            format!("the registry {host} answers {status}"),
             "look at user and password in registry of [engine.swarm]",
         ),
-        (Origin::Registry(_), Answered::Not(error)) => Finding::poor(
+        Answered::Not(error) => Finding::poor(
             IMAGES,
             error.to_string(),
             "look at registry in [engine.swarm] and at the registry itself; registry_ca names certificates of your own",
         ),
-        (Origin::Here(Some(host)), _) if is_own(host) && nodes > 1 => Finding::poor(
-            IMAGES,
-            format!("only this machine's engine reaches {host}, and the swarm has {nodes} nodes"),
-            NAME,
-        ),
-        (Origin::Here(host), Answered::Status(401 | 200)) => {
-            let host = host.as_deref().unwrap_or_default();
-            Finding::good(IMAGES, format!("nodes fetch them at {host}"))
-        }
-        (Origin::Here(host), Answered::InClear) => {
-            let host = host.as_deref().unwrap_or_default();
-            Finding::warning(
-                IMAGES,
-                format!(
-                    "nodes fetch them at {host} by plain HTTP, which an engine refuses by itself"
-                ),
-                format!(
-                    "give the server a certificate ([tls] or [acme]), or name {host} in insecure-registries of each node's \
-                     /etc/docker/daemon.json"
-                ),
-            )
-        }
-        (origin, answered) => {
-            let host = match origin {
-                Origin::Here(host) => host.clone().unwrap_or_default(),
-                Origin::Registry(registry) => registry.host(),
-            };
-            let why = match answered {
-                Answered::Not(error) => error.to_string(),
-                Answered::Status(status) => format!("it answers {status}"),
-                Answered::InClear => "by HTTP".to_owned(),
-            };
-            Finding::warning(
-                IMAGES,
-                format!(
-                    "nodes fetch them at {host}, which does not answer here as it should: {why}"
-                ),
-                format!(
-                    "start the server, and look at the name and its certificate; one of an authority of your own is believed \
-                     here by update-ca-certificates, and on each node by /etc/docker/certs.d/{host}/ca.crt"
-                ),
-            )
-        }
     }
+}
+
+fn from_here(host: &str, nodes: usize, answered: &Answered) -> Finding {
+    let why = match answered {
+        _ if is_own(host) && nodes > 1 => {
+            let found = format!(
+                "only this machine's engine reaches {host}, and processes may run on {nodes} nodes"
+            );
+            return Finding::poor(IMAGES, found, NAME);
+        }
+        Answered::Status(401 | 200) => {
+            return Finding::good(IMAGES, format!("nodes fetch them at {host}"));
+        }
+        Answered::InClear => {
+            let found = format!(
+                "nodes fetch them at {host} by plain HTTP, which an engine refuses by itself"
+            );
+            let todo = format!(
+                "give the server a certificate ([tls] or [acme]), or name {host} in insecure-registries of each node's \
+                 /etc/docker/daemon.json"
+            );
+            return Finding::warning(IMAGES, found, todo);
+        }
+        Answered::Not(error) => error.to_string(),
+        Answered::Status(status) => format!("it answers {status}"),
+    };
+    Finding::warning(
+        IMAGES,
+        format!("nodes fetch them at {host}, which does not answer here as it should: {why}"),
+        format!(
+            "start the server, and look at the name and its certificate; one of an authority of your own is believed here by \
+             update-ca-certificates, and on each node by /etc/docker/certs.d/{host}/ca.crt"
+        ),
+    )
 }
 
 /// `version`: what `mmdebstrap --version` prints.
@@ -376,6 +383,22 @@ mod tests {
             told[1].0 == Level::Warning && told[1].1.ends_with(": c"),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn nodes_that_constraints_do_not_let_fetch_nothing() {
+        let own = Node {
+            id: Some("id".into()),
+            ..node("nas", NodeState::READY, "x86_64")
+        };
+        let nodes = [own, node("b", NodeState::READY, "x86_64")];
+        let count = |constraints: &[&str]| {
+            let constraints: Vec<String> = constraints.iter().map(|&c| c.to_owned()).collect();
+            fetching(&about(Part::Manager), &nodes, &constraints)
+        };
+        assert_eq!(count(&[]), 2);
+        assert_eq!(count(&["node.hostname==b"]), 2);
+        assert_eq!(count(&["node.hostname==nas"]), 1);
     }
 
     #[test]

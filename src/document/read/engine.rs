@@ -6,12 +6,6 @@ use crate::document::config::Rules;
 use crate::document::engine::EngineKind;
 use crate::document::walk::{Object, Walk};
 
-/// Fields that mean nothing on a swarm, each with the reason and a way out.
-const LACKS: [(&str, &str); 1] = [(
-    "sandbox",
-    "cannot be turned off on a swarm, where each process has a container",
-)];
-
 pub(super) fn read_engine(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> EngineKind {
     let parse = |name: &str| EngineKind::parse(name, rules.has_swarm);
     let engine = walk.text(top, "engine", parse).unwrap_or_default();
@@ -22,26 +16,14 @@ pub(super) fn read_engine(walk: &mut Walk, top: &Object<'_>, rules: &Rules) -> E
 }
 
 fn refuse_what_it_lacks(walk: &mut Walk, top: &Object<'_>) {
-    for (field, why) in LACKS {
-        if top
-            .get(field)
-            .is_some_and(|value| asks_for_it(field, value))
-        {
-            walk.report(top.pointer(field), why);
-        }
+    if top.get("sandbox").and_then(Value::as_bool) == Some(false) {
+        let why = "cannot be turned off on a swarm, where each process has a container";
+        walk.report(top.pointer("sandbox"), why);
     }
     let disk = top.get("limits").and_then(|limits| limits.get("disk"));
     if disk.is_some() {
         let why = "is not kept on a swarm, whose volumes have no quota: leave it out";
         walk.report(format!("{}/disk", top.pointer("limits")), why);
-    }
-}
-
-fn asks_for_it(field: &str, value: &Value) -> bool {
-    match value {
-        Value::Bool(is_on) if field == "sandbox" => !is_on,
-        Value::Array(list) => !list.is_empty(),
-        _ => false,
     }
 }
 

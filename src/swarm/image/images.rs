@@ -14,10 +14,12 @@ use base64::engine::general_purpose::URL_SAFE;
 use bollard::auth::DockerCredentials;
 use tokio::sync::Mutex;
 
-use super::base::{Base, Bases, Packages};
+use super::base::Base;
 use super::base_image::BaseImage;
+use super::bases::Bases;
 use super::blobs::make_directory;
 use super::digest::Digest;
+use super::mmdebstrap::Packages;
 use super::pull_secret::PullSecret;
 use super::registry::Registry;
 use super::store::{Record, Store};
