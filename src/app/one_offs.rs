@@ -20,6 +20,7 @@ use crate::document::name::AppName;
 use crate::durable;
 use crate::exit_status::{ExitRecord, ExitStatus};
 use crate::process::one_off::{EndsKind, Session};
+use crate::process::phase::Phase;
 use crate::process::worker::Snapshot;
 use crate::regular;
 
@@ -412,6 +413,50 @@ impl Live {
             was_started: false,
         }
     }
+
+    /// Takes what its actor tells, and answers who asked for it. Whether it has an exit now: one that was not started has
+    /// one where nobody waits for that answer any more.
+    pub fn hear(
+        &mut self,
+        snapshot: &Snapshot,
+        exited: Option<&ExitRecord>,
+        now: jiff::Timestamp,
+    ) -> bool {
+        let is_known = exited.is_some_and(|exit| exit.status != ExitStatus::Unknown);
+        if snapshot.pid.is_some() || snapshot.started_at.is_some() || is_known {
+            self.answer(|record| {
+                let (id, release) = (record.id.clone(), record.release);
+                Ok(Started { id, release })
+            });
+        }
+        if let Some(exit) = exited {
+            self.record.exit = Some(exit.clone());
+        }
+        if snapshot.phase == Phase::Stopped {
+            let why = exited.and_then(|exit| exit.reason.clone());
+            let why = why.or_else(|| snapshot.warning.clone());
+            let told = why.clone().unwrap_or_default();
+            let is_told = self.answer(|_| Err(OneOffError::NotStarted(told)));
+            if !is_told && self.record.exit.is_none() {
+                self.record.exit = Some(ExitRecord {
+                    reason: why,
+                    ..unknown_exit(false, now)
+                });
+                return true;
+            }
+        }
+        exited.is_some()
+    }
+
+    /// Whether somebody waited for it. Who asked may have gone: then it is stopped when nobody attaches.
+    fn answer(
+        &mut self,
+        answer: impl FnOnce(&OneOffRecord) -> Result<Started, OneOffError>,
+    ) -> bool {
+        let waits = self.answer.take();
+        let is_told = waits.map(|waits| waits.send(answer(&self.record)));
+        is_told.is_some()
+    }
 }
 
 /// The end of one that nobody was told of.
@@ -494,6 +539,45 @@ mod tests {
         }
         let ids: Vec<_> = all.all().map(|(record, _)| record.number).collect();
         assert_eq!((ids.len(), ids[0]), (KEPT, 6));
+    }
+
+    #[test]
+    fn who_waits_is_told_what_became_of_it_and_the_list_where_nobody_waits() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let stopped = |warning: Option<&str>| Snapshot {
+            warning: warning.map(str::to_owned),
+            ..Snapshot::new("run.1".to_owned(), Phase::Stopped)
+        };
+        let exit = |status, reason: Option<&str>| ExitRecord {
+            status,
+            reason: reason.map(str::to_owned),
+            ..unknown_exit(false, now)
+        };
+        let waits = || {
+            let (answer, answered) = oneshot::channel();
+            let mut live = Live::new(record(1, false), None, None);
+            live.answer = Some(answer);
+            (live, answered)
+        };
+        let not_started = |why: &str| Err(OneOffError::NotStarted(why.to_owned()));
+        let (mut live, mut answered) = waits();
+        assert!(!live.hear(&stopped(Some("no place")), None, now));
+        assert_eq!(answered.try_recv(), Ok(not_started("no place")));
+        assert_eq!(live.record.exit, None);
+        let (mut live, mut answered) = waits();
+        let ended = exit(ExitStatus::Unknown, Some("it was stopped"));
+        assert!(live.hear(&stopped(None), Some(&ended), now));
+        assert_eq!(answered.try_recv(), Ok(not_started("it was stopped")));
+        let (mut live, mut answered) = waits();
+        assert!(live.hear(&stopped(None), Some(&exit(ExitStatus::Code(0), None)), now));
+        assert!(matches!(answered.try_recv(), Ok(Ok(_))));
+        // One of the server before, whose asker has gone with it.
+        let mut live = Live::new(record(1, false), None, None);
+        assert!(live.hear(&stopped(Some("no place")), None, now));
+        assert_eq!(
+            live.record.exit,
+            Some(exit(ExitStatus::Unknown, Some("no place")))
+        );
     }
 
     #[test]

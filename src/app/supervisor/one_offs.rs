@@ -318,20 +318,7 @@ impl App {
         };
         let release = live.record.release;
         let before = live.snapshot.replace(snapshot.clone());
-        let has_begun = snapshot.pid.is_some() || snapshot.started_at.is_some();
-        if let Some(answer) = live.answer.take_if(|_| has_begun) {
-            let id = snapshot.id.clone();
-            // Whoever asked has gone: it is stopped when nobody attaches.
-            let _gone = answer.send(Ok(Started { id, release }));
-        }
-        if let Some(exit) = exited {
-            live.record.exit = Some(exit.clone());
-        }
-        let has_failed = snapshot.phase == Phase::Stopped && live.record.exit.is_none();
-        if let Some(answer) = live.answer.take_if(|_| has_failed) {
-            let why = snapshot.warning.clone().unwrap_or_default();
-            let _gone = answer.send(Err(OneOffError::NotStarted(why)));
-        }
+        let has_exited = live.hear(snapshot, exited.as_ref(), jiff::Timestamp::now());
         let reports = of_process(
             &name,
             release,
@@ -344,7 +331,7 @@ impl App {
         for report in reports {
             self.spec.context.events.report(report);
         }
-        if exited.is_some() {
+        if has_exited {
             self.remember_one_offs();
         }
         true
