@@ -14,6 +14,8 @@ pub struct JobSpec {
     pub service: ServiceSpec,
     /// `run.3`.
     pub id: String,
+    /// As it was written: what its shell is given may begin with more.
+    pub command: String,
 }
 
 impl JobSpec {
