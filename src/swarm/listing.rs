@@ -16,6 +16,8 @@ pub struct Listing {
     services: Vec<Service>,
     jobs: Vec<Job>,
     tasks: Vec<(String, SeenTask)>,
+    /// Application and process (`release.1`) of each task of a job that may run, also where its service is gone.
+    at_work: Vec<(String, String)>,
 }
 
 /// A service of this server.
@@ -51,14 +53,20 @@ impl Listing {
             .iter()
             .filter_map(|node| Some((node.id.as_deref()?, node)))
             .collect();
-        Self {
+        let mut found = Self {
             jobs: services.iter().filter_map(job).collect(),
             services: services.into_iter().filter_map(service).collect(),
-            tasks: tasks
-                .into_iter()
-                .filter_map(|task| seen_task(task, &nodes))
-                .collect(),
+            ..Self::default()
+        };
+        for task in tasks {
+            let job = job_of(&task);
+            let Some((service, seen)) = seen_task(task, &nodes) else {
+                continue;
+            };
+            found.at_work.extend(job.filter(|_| seen.may_run()));
+            found.tasks.push((service, seen));
         }
+        found
     }
 
     /// What is there of a service by its name, or, once it is removed, by the id that it had.
@@ -87,6 +95,13 @@ impl Listing {
     /// The jobs of an app.
     pub fn jobs_of<'l>(&'l self, app: &'l str) -> impl Iterator<Item = &'l Job> {
         self.jobs.iter().filter(move |job| job.app == app)
+    }
+
+    /// Whether such a process of a job may run, also one whose service was removed.
+    #[must_use]
+    pub fn has_at_work(&self, app: &str, is_one: impl Fn(&str) -> bool) -> bool {
+        let mut all = self.at_work.iter();
+        all.any(|(of, process)| of == app && is_one(process))
     }
 
     /// The services of an app.
@@ -150,6 +165,14 @@ fn job(service: &models::Service) -> Option<Job> {
         process: labels.get(labels::PROCESS)?.clone(),
         service: service.id.clone()?,
     })
+}
+
+/// The application and the process of a job's task, by the labels of its container.
+fn job_of(task: &models::Task) -> Option<(String, String)> {
+    let container = task.spec.as_ref()?.container_spec.as_ref()?;
+    let labels = container.labels.as_ref()?;
+    let label = |name: &str| labels.get(name).cloned();
+    Some((label(labels::APP)?, label(labels::PROCESS)?))
 }
 
 fn seen_task(

@@ -40,6 +40,8 @@ impl JobSpec {
             });
             if let Some(container) = &mut template.container_spec {
                 container.env = container.env.take().map(|env| self.env(env));
+                // By them its task is known once the service is gone.
+                container.labels = Some(self.labels());
             }
         }
         told
