@@ -3,26 +3,25 @@
 //! A record is written before its process starts, so that the next server knows which to go on with, and never takes one
 //! for another. What lives keeps its release on disk.
 
+mod record;
+
 use std::collections::BTreeMap;
-use std::io;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+
+pub use self::record::{OneOffRecord, Written};
 
 use super::cron::Seen;
 use super::engine::one_off::OutlivedOneOff;
 use super::engine::unit::Left;
 use super::lifecycle::BatchId;
 use super::runnable::Runnable;
-use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
-use crate::durable;
 use crate::exit_status::{ExitRecord, ExitStatus};
 use crate::process::one_off::{EndsKind, Session};
 use crate::process::phase::Phase;
 use crate::process::worker::Snapshot;
-use crate::regular;
 
 /// The type of a command that a person runs, for `limits` and in lists.
 pub const RUN: &str = "run";
@@ -45,8 +44,6 @@ const KEPT: usize = 20;
 /// Numbers of `run.N` where the Procfile has a type of that name; a scale goes to 100.
 const BESIDE_FORMATION: u64 = 1001;
 
-const LARGEST_FILE: u64 = 16 << 20;
-
 /// What is to be run.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -57,104 +54,6 @@ pub struct Wish {
     pub time_limit: Option<Duration>,
     /// The job that it is a run of, and the time of its schedule, if it is that.
     pub job: Option<(String, Option<jiff::Timestamp>)>,
-}
-
-/// A one-off process, as it is on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OneOffRecord {
-    /// Never given twice: it is the batch of its OS process.
-    pub number: BatchId,
-    /// `run.3`.
-    pub id: String,
-    pub command: String,
-    /// Of the command alone; secret.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    pub release: u64,
-    pub attached: bool,
-    /// In seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<u64>,
-    pub created: jiff::Timestamp,
-    /// The time of its schedule, of a run of a job.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due: Option<jiff::Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit: Option<ExitRecord>,
-}
-
-impl OneOffRecord {
-    /// `run` of `run.3`.
-    #[must_use]
-    pub fn process_type(&self) -> &str {
-        self.id.split('.').next().unwrap_or_default()
-    }
-
-    /// Of which only the last that ended are kept.
-    fn series(&self) -> &str {
-        match self.process_type() {
-            CRON => &self.id,
-            of_type => of_type,
-        }
-    }
-
-    /// How long it may still run.
-    #[must_use]
-    pub fn time_left(&self, now: jiff::Timestamp) -> Option<Duration> {
-        let limit = Duration::from_secs(self.timeout?);
-        // A clock that was set back lengthens no limit.
-        let ran = now
-            .duration_since(self.created)
-            .max(jiff::SignedDuration::ZERO);
-        Some(limit.saturating_sub(ran.unsigned_abs()))
-    }
-}
-
-/// What the server remembers of them: `runs.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    next: BatchId,
-    next_run: u64,
-    all: Vec<OneOffRecord>,
-    #[serde(default, skip_serializing_if = "Seen::is_empty")]
-    pub seen: Seen,
-}
-
-impl Default for Written {
-    fn default() -> Self {
-        Self {
-            next: 1,
-            next_run: 1,
-            all: vec![],
-            seen: Seen::new(),
-        }
-    }
-}
-
-impl Written {
-    /// Reads the file; of a damaged one nothing is known. Blocks.
-    #[must_use]
-    pub fn load(dirs: &AppDirs) -> Self {
-        let path = dirs.runs();
-        let read = regular::read(&path, LARGEST_FILE)
-            .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::other));
-        match read {
-            Ok(written) => written,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Self::default(),
-            Err(e) => {
-                log::error!("{}: {e}: the runs in it are forgotten", path.display());
-                Self::default()
-            }
-        }
-    }
-
-    /// Blocks.
-    ///
-    /// # Errors
-    /// The file is what it was.
-    pub fn store(&self, dirs: &AppDirs) -> io::Result<()> {
-        durable::replace(&dirs.runs(), &serde_json::to_vec(self)?, 0o600)
-    }
 }
 
 /// Answers who asked for a process.
@@ -578,14 +477,5 @@ mod tests {
             live.record.exit,
             Some(exit(ExitStatus::Unknown, Some("no place")))
         );
-    }
-
-    #[test]
-    fn no_clock_lengthens_a_time_limit() {
-        let record = record(1, false);
-        let at = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
-        assert_eq!(record.time_left(at(20)), Some(Duration::from_secs(40)));
-        assert_eq!(record.time_left(at(-500)), Some(Duration::from_secs(60)));
-        assert_eq!(record.time_left(at(500)), Some(Duration::ZERO));
     }
 }
