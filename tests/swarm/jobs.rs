@@ -8,20 +8,11 @@ use serde_json::{Value, json};
 use super::echo::{LONG, app, done, ready, repo, server};
 use super::engines::Engines;
 use super::kept_base;
-use crate::support::command::{Finished, finish, procserver};
+use crate::support::command::{Finished, finish};
 use crate::support::fixture::with;
+use crate::support::runs::{self, is_over, verb};
 use crate::support::server::Server;
 use crate::support::wait::eventually;
-
-/// The program at the server's Unix socket, with these words.
-fn verb(server: &Server, words: &[&str]) -> Command {
-    let mut program = procserver();
-    program.args(words).env(
-        "PROCSERVER_URL",
-        format!("unix:{}", server.socket().display()),
-    );
-    program
-}
 
 /// Runs a command of the application to its end.
 #[track_caller]
@@ -39,16 +30,7 @@ fn detached(server: &Server, words: &[&str]) -> String {
 /// A run as it is listed, once it is as wanted.
 #[track_caller]
 fn listed(server: &Server, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    eventually(&format!("{id} is as wanted"), LONG, || {
-        let place = format!("/applications/echo/run/{id}");
-        let answer = server.request("GET", &place).try_send(&server.public());
-        let one = answer.ok().filter(|a| a.status == 200)?.json();
-        wanted(&one).then_some(one)
-    })
-}
-
-fn is_over(one: &Value) -> bool {
-    one["state"] == "finished"
+    runs::listed(server, id, LONG, wanted)
 }
 
 /// Waits until no job is left on the swarm.
