@@ -52,8 +52,17 @@ pub struct Wish {
     /// `None`: detached.
     pub ends: Option<EndsKind>,
     pub time_limit: Option<Duration>,
-    /// The job that it is a run of, and the time of its schedule, if it is that.
-    pub job: Option<(String, Option<jiff::Timestamp>)>,
+    pub job: Option<JobWish>,
+}
+
+/// The job that something is a run of.
+#[derive(Clone, Debug)]
+pub struct JobWish {
+    pub name: String,
+    /// The time of its schedule, if it is due.
+    pub due: Option<jiff::Timestamp>,
+    /// Whether it may run while another run of it does.
+    pub overlaps: bool,
 }
 
 /// Answers who asked for a process.
@@ -196,7 +205,7 @@ impl OneOffs {
         now: jiff::Timestamp,
     ) -> BatchId {
         let (id, due) = match wish.job {
-            Some((job, due)) => (job_id(&job), due),
+            Some(JobWish { name, due, .. }) => (job_id(&name), due),
             None => (self.next_run_id(&runnable), None),
         };
         let number = self.next;
@@ -227,11 +236,17 @@ impl OneOffs {
         format!("{RUN}.{run}")
     }
 
-    /// Whether one of this id runs, or is about to.
-    #[must_use]
-    pub fn is_at_work(&self, id: &str) -> bool {
-        let mut live = self.live.values();
-        live.any(|live| live.record.id == id && live.record.exit.is_none())
+    /// Whether a run of a job may begin.
+    ///
+    /// # Errors
+    /// [`OneOffError::JobAtWork`].
+    pub fn may_run(&self, name: &str, overlaps: bool) -> Result<(), OneOffError> {
+        let (id, mut live) = (job_id(name), self.live.values());
+        let is_at_work = live.any(|live| live.record.id == id && live.record.exit.is_none());
+        match is_at_work && !overlaps {
+            true => Err(OneOffError::JobAtWork(name.to_owned())),
+            false => Ok(()),
+        }
     }
 
     #[must_use]

@@ -278,7 +278,38 @@ fn address_of(node: &models::Node) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::explained;
+    use super::*;
+
+    #[test]
+    fn a_job_is_known_by_its_container_once_its_service_is_gone() {
+        let labels = [(labels::APP, "shop"), (labels::PROCESS, "release.1")];
+        let labels = labels.map(|(label, value)| (label.to_owned(), value.to_owned()));
+        let task = |state| models::Task {
+            id: Some("t".to_owned()),
+            service_id: Some("s".to_owned()),
+            slot: Some(1),
+            desired_state: Some(models::TaskState::REMOVE),
+            spec: Some(models::TaskSpec {
+                container_spec: Some(models::TaskSpecContainerSpec {
+                    labels: Some(labels.clone().into()),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            status: Some(models::TaskStatus {
+                state: Some(state),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let ends = Listing::new(vec![], vec![task(models::TaskState::RUNNING)], &[]);
+        let is_phase = |process: &str| process == "release.1";
+        assert!(ends.has_at_work("shop", is_phase));
+        assert!(!ends.has_at_work("blog", is_phase));
+        assert!(!ends.has_at_work("shop", |process| process == "run.1"));
+        let over = Listing::new(vec![], vec![task(models::TaskState::SHUTDOWN)], &[]);
+        assert!(!over.has_at_work("shop", is_phase));
+    }
 
     #[test]
     fn an_image_that_is_not_there_could_not_be_fetched() {

@@ -156,7 +156,7 @@ impl App {
     pub(super) fn run_wish(&mut self, wish: Wish, answer: Answer, ctx: &mut Context<Self>) {
         let ready = self.ready_for(&wish).into_actor(self);
         ctx.spawn(ready.map(move |loaded, app, ctx| {
-            match loaded.and_then(|runnable| app.room_for(runnable)) {
+            match loaded.and_then(|runnable| app.room_for(&wish, runnable)) {
                 Ok(runnable) => {
                     let now = jiff::Timestamp::now();
                     let number = app.one_offs.open(wish, runnable, now);
@@ -226,8 +226,12 @@ impl App {
         }
     }
 
-    fn room_for(&self, runnable: Arc<Runnable>) -> Result<Arc<Runnable>, OneOffError> {
+    fn room_for(&self, wish: &Wish, runnable: Arc<Runnable>) -> Result<Arc<Runnable>, OneOffError> {
         let app = self.spec.config.name.clone();
+        // Others may have been asked for while this one was made ready.
+        if let Some(job) = &wish.job {
+            self.one_offs.may_run(&job.name, job.overlaps)?;
+        }
         match (self.deployer.is_removed(), self.one_offs.has_room()) {
             (true, _) => Err(OneOffError::BeingRemoved(app)),
             (_, false) => Err(OneOffError::TooMany { app }),
