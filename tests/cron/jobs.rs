@@ -73,22 +73,6 @@ fn one_that_is_at_work_is_left_alone_unless_its_runs_may_overlap() {
 }
 
 #[test]
-fn of_runs_that_are_asked_for_at_once_one_begins() {
-    let server = Server::start();
-    let _repo = deploy(&server, json!([yearly("one", "exec sleep 600")]));
-    // Nothing serves, so each has to load the release first.
-    server.act("echo", "stop").expect(200);
-    let told: Vec<u16> = std::thread::scope(|threads| {
-        let ask = || start(&server, "one").status;
-        let asked: Vec<_> = (0..8).map(|_| threads.spawn(ask)).collect();
-        asked.into_iter().map(|a| a.join().unwrap()).collect()
-    });
-    let begun = told.iter().filter(|status| **status == 201).count();
-    let refused = told.iter().filter(|status| **status == 409).count();
-    assert_eq!((begun, refused), (1, 7), "{told:?}");
-}
-
-#[test]
 fn a_job_that_never_ends_is_ended_with_all_that_it_started_and_one_that_is_asked_for_runs() {
     let server = Server::start();
     let mut endless = yearly(
