@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use crate::support::command::{finish, procserver};
 use crate::support::fixture::{document, with};
 use crate::support::repo::Repo;
+use crate::support::runs;
 use crate::support::server::Server;
 use crate::support::setup::Setup;
 use crate::support::wait::eventually;
@@ -72,9 +73,7 @@ impl Drop for Follower {
 }
 
 fn verb(server: &Server, arguments: &[&str]) -> Command {
-    let mut command = procserver();
-    let socket = format!("unix:{}", server.socket().display());
-    command.args(arguments).env("PROCSERVER_URL", socket);
+    let mut command = runs::verb(server, arguments);
     command.env_remove("NO_COLOR");
     command
 }

@@ -3,25 +3,25 @@
 //! A record is written before its process starts, so that the next server knows which to go on with, and never takes one
 //! for another. What lives keeps its release on disk.
 
+mod record;
+
 use std::collections::BTreeMap;
-use std::io;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+
+pub use self::record::{OneOffRecord, Written};
 
 use super::cron::Seen;
 use super::engine::one_off::OutlivedOneOff;
 use super::engine::unit::Left;
 use super::lifecycle::BatchId;
 use super::runnable::Runnable;
-use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
-use crate::durable;
 use crate::exit_status::{ExitRecord, ExitStatus};
 use crate::process::one_off::{EndsKind, Session};
+use crate::process::phase::Phase;
 use crate::process::worker::Snapshot;
-use crate::regular;
 
 /// The type of a command that a person runs, for `limits` and in lists.
 pub const RUN: &str = "run";
@@ -44,8 +44,6 @@ const KEPT: usize = 20;
 /// Numbers of `run.N` where the Procfile has a type of that name; a scale goes to 100.
 const BESIDE_FORMATION: u64 = 1001;
 
-const LARGEST_FILE: u64 = 16 << 20;
-
 /// What is to be run.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -54,106 +52,17 @@ pub struct Wish {
     /// `None`: detached.
     pub ends: Option<EndsKind>,
     pub time_limit: Option<Duration>,
-    /// The job that it is a run of, and the time of its schedule, if it is that.
-    pub job: Option<(String, Option<jiff::Timestamp>)>,
+    pub job: Option<JobWish>,
 }
 
-/// A one-off process, as it is on disk.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OneOffRecord {
-    /// Never given twice: it is the batch of its OS process.
-    pub number: BatchId,
-    /// `run.3`.
-    pub id: String,
-    pub command: String,
-    /// Of the command alone; secret.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    pub release: u64,
-    pub attached: bool,
-    /// In seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<u64>,
-    pub created: jiff::Timestamp,
-    /// The time of its schedule, of a run of a job.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+/// The job that something is a run of.
+#[derive(Clone, Debug)]
+pub struct JobWish {
+    pub name: String,
+    /// The time of its schedule, if it is due.
     pub due: Option<jiff::Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit: Option<ExitRecord>,
-}
-
-impl OneOffRecord {
-    /// `run` of `run.3`.
-    #[must_use]
-    pub fn process_type(&self) -> &str {
-        self.id.split('.').next().unwrap_or_default()
-    }
-
-    /// Of which only the last that ended are kept.
-    fn series(&self) -> &str {
-        match self.process_type() {
-            CRON => &self.id,
-            of_type => of_type,
-        }
-    }
-
-    /// How long it may still run.
-    #[must_use]
-    pub fn time_left(&self, now: jiff::Timestamp) -> Option<Duration> {
-        let limit = Duration::from_secs(self.timeout?);
-        // A clock that was set back lengthens no limit.
-        let ran = now
-            .duration_since(self.created)
-            .max(jiff::SignedDuration::ZERO);
-        Some(limit.saturating_sub(ran.unsigned_abs()))
-    }
-}
-
-/// What the server remembers of them: `runs.json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Written {
-    next: BatchId,
-    next_run: u64,
-    all: Vec<OneOffRecord>,
-    #[serde(default, skip_serializing_if = "Seen::is_empty")]
-    pub seen: Seen,
-}
-
-impl Default for Written {
-    fn default() -> Self {
-        Self {
-            next: 1,
-            next_run: 1,
-            all: vec![],
-            seen: Seen::new(),
-        }
-    }
-}
-
-impl Written {
-    /// Reads the file; of a damaged one nothing is known. Blocks.
-    #[must_use]
-    pub fn load(dirs: &AppDirs) -> Self {
-        let path = dirs.runs();
-        let read = regular::read(&path, LARGEST_FILE)
-            .and_then(|text| serde_json::from_slice(&text).map_err(io::Error::other));
-        match read {
-            Ok(written) => written,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Self::default(),
-            Err(e) => {
-                log::error!("{}: {e}: the runs in it are forgotten", path.display());
-                Self::default()
-            }
-        }
-    }
-
-    /// Blocks.
-    ///
-    /// # Errors
-    /// The file is what it was.
-    pub fn store(&self, dirs: &AppDirs) -> io::Result<()> {
-        durable::replace(&dirs.runs(), &serde_json::to_vec(self)?, 0o600)
-    }
+    /// Whether it may run while another run of it does.
+    pub overlaps: bool,
 }
 
 /// Answers who asked for a process.
@@ -296,7 +205,7 @@ impl OneOffs {
         now: jiff::Timestamp,
     ) -> BatchId {
         let (id, due) = match wish.job {
-            Some((job, due)) => (job_id(&job), due),
+            Some(JobWish { name, due, .. }) => (job_id(&name), due),
             None => (self.next_run_id(&runnable), None),
         };
         let number = self.next;
@@ -327,11 +236,17 @@ impl OneOffs {
         format!("{RUN}.{run}")
     }
 
-    /// Whether one of this id runs, or is about to.
-    #[must_use]
-    pub fn is_at_work(&self, id: &str) -> bool {
-        let mut live = self.live.values();
-        live.any(|live| live.record.id == id && live.record.exit.is_none())
+    /// Whether a run of a job may begin.
+    ///
+    /// # Errors
+    /// [`OneOffError::JobAtWork`].
+    pub fn may_run(&self, name: &str, overlaps: bool) -> Result<(), OneOffError> {
+        let (id, mut live) = (job_id(name), self.live.values());
+        let is_at_work = live.any(|live| live.record.id == id && live.record.exit.is_none());
+        match is_at_work && !overlaps {
+            true => Err(OneOffError::JobAtWork(name.to_owned())),
+            false => Ok(()),
+        }
     }
 
     #[must_use]
@@ -411,6 +326,50 @@ impl Live {
             session: None,
             was_started: false,
         }
+    }
+
+    /// Takes what its actor tells, and answers who asked for it. Whether it has an exit now: one that was not started has
+    /// one where nobody waits for that answer any more.
+    pub fn hear(
+        &mut self,
+        snapshot: &Snapshot,
+        exited: Option<&ExitRecord>,
+        now: jiff::Timestamp,
+    ) -> bool {
+        let is_known = exited.is_some_and(|exit| exit.status != ExitStatus::Unknown);
+        if snapshot.pid.is_some() || snapshot.started_at.is_some() || is_known {
+            self.answer(|record| {
+                let (id, release) = (record.id.clone(), record.release);
+                Ok(Started { id, release })
+            });
+        }
+        if let Some(exit) = exited {
+            self.record.exit = Some(exit.clone());
+        }
+        if snapshot.phase == Phase::Stopped {
+            let why = exited.and_then(|exit| exit.reason.clone());
+            let why = why.or_else(|| snapshot.warning.clone());
+            let told = why.clone().unwrap_or_default();
+            let is_told = self.answer(|_| Err(OneOffError::NotStarted(told)));
+            if !is_told && self.record.exit.is_none() {
+                self.record.exit = Some(ExitRecord {
+                    reason: why,
+                    ..unknown_exit(false, now)
+                });
+                return true;
+            }
+        }
+        exited.is_some()
+    }
+
+    /// Whether somebody waited for it. Who asked may have gone: then it is stopped when nobody attaches.
+    fn answer(
+        &mut self,
+        answer: impl FnOnce(&OneOffRecord) -> Result<Started, OneOffError>,
+    ) -> bool {
+        let waits = self.answer.take();
+        let is_told = waits.map(|waits| waits.send(answer(&self.record)));
+        is_told.is_some()
     }
 }
 
@@ -497,11 +456,41 @@ mod tests {
     }
 
     #[test]
-    fn no_clock_lengthens_a_time_limit() {
-        let record = record(1, false);
-        let at = |seconds| jiff::Timestamp::from_second(seconds).unwrap();
-        assert_eq!(record.time_left(at(20)), Some(Duration::from_secs(40)));
-        assert_eq!(record.time_left(at(-500)), Some(Duration::from_secs(60)));
-        assert_eq!(record.time_left(at(500)), Some(Duration::ZERO));
+    fn who_waits_is_told_what_became_of_it_and_the_list_where_nobody_waits() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let stopped = |warning: Option<&str>| Snapshot {
+            warning: warning.map(str::to_owned),
+            ..Snapshot::new("run.1".to_owned(), Phase::Stopped)
+        };
+        let exit = |status, reason: Option<&str>| ExitRecord {
+            status,
+            reason: reason.map(str::to_owned),
+            ..unknown_exit(false, now)
+        };
+        let waits = || {
+            let (answer, answered) = oneshot::channel();
+            let mut live = Live::new(record(1, false), None, None);
+            live.answer = Some(answer);
+            (live, answered)
+        };
+        let not_started = |why: &str| Err(OneOffError::NotStarted(why.to_owned()));
+        let (mut live, mut answered) = waits();
+        assert!(!live.hear(&stopped(Some("no place")), None, now));
+        assert_eq!(answered.try_recv(), Ok(not_started("no place")));
+        assert_eq!(live.record.exit, None);
+        let (mut live, mut answered) = waits();
+        let ended = exit(ExitStatus::Unknown, Some("it was stopped"));
+        assert!(live.hear(&stopped(None), Some(&ended), now));
+        assert_eq!(answered.try_recv(), Ok(not_started("it was stopped")));
+        let (mut live, mut answered) = waits();
+        assert!(live.hear(&stopped(None), Some(&exit(ExitStatus::Code(0), None)), now));
+        assert!(matches!(answered.try_recv(), Ok(Ok(_))));
+        // One of the server before, whose asker has gone with it.
+        let mut live = Live::new(record(1, false), None, None);
+        assert!(live.hear(&stopped(Some("no place")), None, now));
+        assert_eq!(
+            live.record.exit,
+            Some(exit(ExitStatus::Unknown, Some("no place")))
+        );
     }
 }

@@ -20,6 +20,7 @@ pub mod cron;
 mod deploy;
 mod hidden;
 mod install_log;
+mod made;
 pub mod one_offs;
 pub mod pause;
 mod processes;

@@ -48,6 +48,27 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// One of which no more is known.
+    #[must_use]
+    pub fn new(id: String, phase: Phase) -> Self {
+        Self {
+            id,
+            phase,
+            pid: None,
+            port: None,
+            address: None,
+            place: None,
+            started_at: None,
+            restarts: 0,
+            crashlooping: false,
+            last_exit: None,
+            has_no_port: false,
+            trouble: None,
+            alarm: Alarm::default(),
+            warning: None,
+        }
+    }
+
     /// Whether both are of one run of the process. A machine may change its name meanwhile, or get one late.
     #[must_use]
     pub fn is_same_run(&self, other: &Self) -> bool {

@@ -16,6 +16,8 @@ pub struct Listing {
     services: Vec<Service>,
     jobs: Vec<Job>,
     tasks: Vec<(String, SeenTask)>,
+    /// Application and process (`release.1`) of each task of a job that may run, also where its service is gone.
+    at_work: Vec<(String, String)>,
 }
 
 /// A service of this server.
@@ -51,14 +53,20 @@ impl Listing {
             .iter()
             .filter_map(|node| Some((node.id.as_deref()?, node)))
             .collect();
-        Self {
+        let mut found = Self {
             jobs: services.iter().filter_map(job).collect(),
             services: services.into_iter().filter_map(service).collect(),
-            tasks: tasks
-                .into_iter()
-                .filter_map(|task| seen_task(task, &nodes))
-                .collect(),
+            ..Self::default()
+        };
+        for task in tasks {
+            let job = job_of(&task);
+            let Some((service, seen)) = seen_task(task, &nodes) else {
+                continue;
+            };
+            found.at_work.extend(job.filter(|_| seen.may_run()));
+            found.tasks.push((service, seen));
         }
+        found
     }
 
     /// What is there of a service by its name, or, once it is removed, by the id that it had.
@@ -87,6 +95,13 @@ impl Listing {
     /// The jobs of an app.
     pub fn jobs_of<'l>(&'l self, app: &'l str) -> impl Iterator<Item = &'l Job> {
         self.jobs.iter().filter(move |job| job.app == app)
+    }
+
+    /// Whether such a process of a job may run, also one whose service was removed.
+    #[must_use]
+    pub fn has_at_work(&self, app: &str, is_one: impl Fn(&str) -> bool) -> bool {
+        let mut all = self.at_work.iter();
+        all.any(|(of, process)| of == app && is_one(process))
     }
 
     /// The services of an app.
@@ -150,6 +165,14 @@ fn job(service: &models::Service) -> Option<Job> {
         process: labels.get(labels::PROCESS)?.clone(),
         service: service.id.clone()?,
     })
+}
+
+/// The application and the process of a job's task, by the labels of its container.
+fn job_of(task: &models::Task) -> Option<(String, String)> {
+    let container = task.spec.as_ref()?.container_spec.as_ref()?;
+    let labels = container.labels.as_ref()?;
+    let label = |name: &str| labels.get(name).cloned();
+    Some((label(labels::APP)?, label(labels::PROCESS)?))
 }
 
 fn seen_task(
@@ -255,7 +278,38 @@ fn address_of(node: &models::Node) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::explained;
+    use super::*;
+
+    #[test]
+    fn a_job_is_known_by_its_container_once_its_service_is_gone() {
+        let labels = [(labels::APP, "shop"), (labels::PROCESS, "release.1")];
+        let labels = labels.map(|(label, value)| (label.to_owned(), value.to_owned()));
+        let task = |state| models::Task {
+            id: Some("t".to_owned()),
+            service_id: Some("s".to_owned()),
+            slot: Some(1),
+            desired_state: Some(models::TaskState::REMOVE),
+            spec: Some(models::TaskSpec {
+                container_spec: Some(models::TaskSpecContainerSpec {
+                    labels: Some(labels.clone().into()),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            status: Some(models::TaskStatus {
+                state: Some(state),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let ends = Listing::new(vec![], vec![task(models::TaskState::RUNNING)], &[]);
+        let is_phase = |process: &str| process == "release.1";
+        assert!(ends.has_at_work("shop", is_phase));
+        assert!(!ends.has_at_work("blog", is_phase));
+        assert!(!ends.has_at_work("shop", |process| process == "run.1"));
+        let over = Listing::new(vec![], vec![task(models::TaskState::SHUTDOWN)], &[]);
+        assert!(!over.has_at_work("shop", is_phase));
+    }
 
     #[test]
     fn an_image_that_is_not_there_could_not_be_fetched() {

@@ -76,14 +76,9 @@ impl Swarm {
         while Instant::now() < deadline {
             match self.end_once(name, &mut id).await {
                 Ok(true) => {
-                    let (known, jobs) = (self.known.clone(), self.jobs.clone());
-                    let name = name.to_owned();
-                    let forget = move || {
-                        known.forget(&name);
-                        jobs.forget(&name);
-                    };
-                    let _forgotten = spawn_blocking(forget).await;
-                    return;
+                    let (known, of) = (self.known.clone(), name.to_owned());
+                    let _forgotten = spawn_blocking(move || known.forget(&of)).await;
+                    return self.forget_job(name).await;
                 }
                 Ok(false) => tokio::time::sleep(GLANCE).await,
                 Err(error) => {
@@ -111,36 +106,35 @@ impl Swarm {
             let _gone = self.client.remove(name).await;
             tokio::time::sleep(PAUSE).await;
         }
+        self.forget_job(name).await;
     }
 
-    /// Ends jobs of an app, and waits until nothing of them runs.
+    async fn forget_job(&self, name: &str) {
+        let (jobs, name) = (self.jobs.clone(), name.to_owned());
+        let _forgotten = spawn_blocking(move || jobs.forget(&name)).await;
+    }
+
+    /// Ends jobs of an app by their processes, and waits until nothing of them runs, also of those that were removed.
     ///
     /// # Errors
     /// [`EngineError`].
     pub async fn end_jobs(
         &self,
         app: &str,
-        is_one: impl Fn(&Job) -> bool,
+        is_one: impl Fn(&str) -> bool,
     ) -> Result<(), EngineError> {
         let listing = self.observer.fresh().await?;
-        let jobs: Vec<Job> = listing
-            .jobs_of(app)
-            .filter(|j| is_one(j))
-            .cloned()
-            .collect();
-        for job in &jobs {
+        for job in listing.jobs_of(app).filter(|job| is_one(&job.process)) {
             self.client.remove(&job.service).await?;
         }
         let mut observed = self.observer.follow();
         let since = self.observer.look();
         loop {
             let latest = observed.borrow_and_update().clone();
-            if let Some(Ok(listing)) = latest.listing.filter(|_| latest.number >= since) {
-                let tasks = |job: &Job| listing.of_job(&job.name, Some(&job.service)).1;
-                let runs = |job: &Job| tasks(job).iter().any(|task| task.may_run());
-                if !jobs.iter().any(runs) {
-                    return Ok(());
-                }
+            if let Some(Ok(listing)) = latest.listing.filter(|_| latest.number >= since)
+                && !listing.has_at_work(app, &is_one)
+            {
+                return Ok(());
             }
             // The observer lives as long as this does.
             let _changed = observed.changed().await;

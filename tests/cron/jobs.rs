@@ -4,14 +4,14 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{count, deploy, each_second, ended, listed, live, start, yearly};
-use crate::support::command::{finish, procserver};
+use crate::support::command::finish;
 use crate::support::machine::{is_alive, send_signal};
+use crate::support::runs;
 use crate::support::server::Server;
 use crate::support::wait::{SOON, eventually};
 
 fn verb(server: &Server, words: &[&str]) -> crate::support::command::Finished {
-    let socket = format!("unix:{}", server.socket().display());
-    finish(procserver().args(words).env("PROCSERVER_URL", socket))
+    finish(&mut runs::verb(server, words))
 }
 
 #[test]

@@ -11,9 +11,10 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::command::{Finished, finish, procserver};
+use crate::support::command::{Finished, finish};
 use crate::support::fixture::{document, web_repo};
 use crate::support::repo::Repo;
+use crate::support::runs::{self, is_over, verb};
 use crate::support::server::Server;
 use crate::support::wait::{SOON, eventually};
 
@@ -22,16 +23,6 @@ fn start() -> (Server, Repo) {
     let (server, repo) = (Server::start(), web_repo("1"));
     server.deploy(&document("echo", &repo));
     (server, repo)
-}
-
-/// The program at the server's Unix socket, with these words.
-fn verb(server: &Server, words: &[&str]) -> Command {
-    let mut program = procserver();
-    program.args(words).env(
-        "PROCSERVER_URL",
-        format!("unix:{}", server.socket().display()),
-    );
-    program
 }
 
 /// Runs a command of the application to its end.
@@ -57,16 +48,7 @@ fn attached(server: &Server, command: &str) -> Child {
 /// A run as it is listed, once it is as wanted.
 #[track_caller]
 fn listed(server: &Server, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    eventually(&format!("{id} is as wanted"), SOON, || {
-        let place = format!("/applications/echo/run/{id}");
-        let answer = server.request("GET", &place).try_send(&server.public());
-        let one = answer.ok().filter(|a| a.status == 200)?.json();
-        wanted(&one).then_some(one)
-    })
-}
-
-fn is_over(one: &Value) -> bool {
-    one["state"] == "finished"
+    runs::listed(server, id, SOON, wanted)
 }
 
 /// The pid of a run that lives.

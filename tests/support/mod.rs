@@ -10,6 +10,7 @@ pub(crate) mod machine;
 pub(crate) mod own_users;
 pub(crate) mod pebble;
 pub(crate) mod repo;
+pub(crate) mod runs;
 pub(crate) mod server;
 pub(crate) mod service_manager;
 pub(crate) mod setup;

@@ -8,20 +8,11 @@ use serde_json::{Value, json};
 use super::echo::{LONG, app, done, ready, repo, server};
 use super::engines::Engines;
 use super::kept_base;
-use crate::support::command::{Finished, finish, procserver};
+use crate::support::command::{Finished, finish};
 use crate::support::fixture::with;
+use crate::support::runs::{self, is_over, verb};
 use crate::support::server::Server;
 use crate::support::wait::eventually;
-
-/// The program at the server's Unix socket, with these words.
-fn verb(server: &Server, words: &[&str]) -> Command {
-    let mut program = procserver();
-    program.args(words).env(
-        "PROCSERVER_URL",
-        format!("unix:{}", server.socket().display()),
-    );
-    program
-}
 
 /// Runs a command of the application to its end.
 #[track_caller]
@@ -39,16 +30,7 @@ fn detached(server: &Server, words: &[&str]) -> String {
 /// A run as it is listed, once it is as wanted.
 #[track_caller]
 fn listed(server: &Server, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    eventually(&format!("{id} is as wanted"), LONG, || {
-        let place = format!("/applications/echo/run/{id}");
-        let answer = server.request("GET", &place).try_send(&server.public());
-        let one = answer.ok().filter(|a| a.status == 200)?.json();
-        wanted(&one).then_some(one)
-    })
-}
-
-fn is_over(one: &Value) -> bool {
-    one["state"] == "finished"
+    runs::listed(server, id, LONG, wanted)
 }
 
 /// Waits until no job is left on the swarm.
@@ -95,12 +77,12 @@ fn a_command_runs_once_on_a_swarm_as_on_this_machine() {
     };
     let mut server = server(&engines);
     let repo = repo("1");
-    let env = json!({ "env": { "LISTEN": "0.0.0.0", "BRACES": "{{.Node.ID}}" } });
-    deploy(&server, &repo, env);
+    let env = json!({ "LISTEN": "0.0.0.0", "BRACES": "{{.Node.ID}}" });
+    deploy(&server, &repo, json!({ "env": env, "shared": ["log"] }));
     who_is_attached_has_its_output_and_its_code(&server);
     who_cannot_be_served_is_told_why(&server);
     one_is_ended(&server);
-    the_next_server_goes_on_with_what_is_detached(&mut server);
+    the_next_server_goes_on_with_what_is_detached(&engines, &mut server);
     nothing_is_left(&engines);
 }
 
@@ -124,7 +106,9 @@ fn who_is_attached_has_its_output_and_its_code(server: &Server) {
     assert_eq!(killed.code, Some(137), "{killed:?}");
     let missing = run(server, &["nosuchprogram"]);
     assert_eq!(missing.code, Some(127), "{missing:?}");
-    assert!(missing.stderr.contains("command not found"), "{missing:?}");
+    // Not what its shell does for the shared directories before it.
+    let told = "command not found: nosuchprogram";
+    assert!(missing.stderr.contains(told), "{missing:?}");
     let late = run(server, &["--timeout", "2s", "--", "sleep", "600"]);
     assert!(
         late.code != Some(0) && late.stderr.contains("its timeout was over"),
@@ -159,7 +143,7 @@ fn one_is_ended(server: &Server) {
     listed(server, &id, is_over);
 }
 
-fn the_next_server_goes_on_with_what_is_detached(server: &mut Server) {
+fn the_next_server_goes_on_with_what_is_detached(engines: &Engines, server: &mut Server) {
     let id = detached(server, &["echo one; sleep 20; echo two; exit 3"]);
     let quick = detached(server, &["sleep 5; exit 4"]);
     let attached = verb(server, &["run", "echo", "sleep 600"])
@@ -178,7 +162,20 @@ fn the_next_server_goes_on_with_what_is_detached(server: &mut Server) {
     });
     server.kill();
     attached.unwrap().wait().unwrap();
+    let note = server.directory().join("swarm/jobs/job-late.json");
+    let late = json!({ "name": "job-late", "app": "echo", "number": 99, "process": "run.99" });
+    std::fs::write(note, late.to_string()).unwrap();
     server.start_again();
+    // As if the engine had carried out now what the server before has called for.
+    let create = [
+        "service",
+        "create",
+        "--detach",
+        "--no-resolve-image",
+        "--name",
+        "job-late",
+    ];
+    engines.docker(1, &[&create[..], &["nosuch"]].concat());
     let over = listed(server, &id, is_over);
     assert_eq!(over["last_exit"]["code"], 3, "{over}");
     assert_eq!(logged(server, &id), ["one", "two"]);
@@ -210,7 +207,7 @@ fn jobs_run_on_a_swarm_at_their_times_and_the_release_phase_before_anything_star
     deploy(
         &server,
         &repo,
-        json!({ "scale": { "web": 1 }, "cron": jobs, "env": env }),
+        json!({ "scale": { "web": 1 }, "cron": jobs, "env": env, "stop": { "timeout": "30s" } }),
     );
     let log = server
         .get("/applications/echo/logs/install?tail=all")
@@ -219,13 +216,16 @@ fn jobs_run_on_a_swarm_at_their_times_and_the_release_phase_before_anything_star
     assert!(log.contains("release.1 migrates"), "{log}");
     assert!(!log.contains("swordfish"), "{log}");
     let place = |text: &str| log.find(text).unwrap_or_else(|| panic!("{text}: {log}"));
-    assert!(
-        place("=== image done") < place("=== release\n")
-            || place("=== image done") < place("migrates")
-    );
-    assert!(place("migrates") < place("=== start"), "{log}");
+    assert!(place("=== image done") < place("=== release\n"), "{log}");
+    assert!(place("release.1 migrates") < place("=== start"), "{log}");
     jobs_run(&server);
     a_release_phase_that_fails_fails_the_deploy(&server, &repo, &procfile("echo told; exit 9"));
+    let ends = "trap 'sleep 15; rm $STORAGE_DIR/busy; exit 1' TERM";
+    let long =
+        format!("{ends}; touch $STORAGE_DIR/busy; echo be''gun; while :; do sleep 0.1; done");
+    let phases = [&long, "! test -e $STORAGE_DIR/busy"].map(procfile);
+    engines.docker(1, &["node", "update", "--availability", "pause", "node2"]);
+    a_release_phase_that_is_cancelled_has_ended_before_the_next(&server, &repo, phases);
     nothing_is_left_but_jobs_at_work(&engines);
 }
 
@@ -281,6 +281,25 @@ fn a_release_phase_that_fails_fails_the_deploy(
     eventually("its files are gone", LONG, || {
         (!releases.exists()).then_some(())
     });
+}
+
+fn a_release_phase_that_is_cancelled_has_ended_before_the_next(
+    server: &Server,
+    repo: &crate::support::repo::Repo,
+    [long, next]: [String; 2],
+) {
+    repo.commit(&[("Procfile", &long)]);
+    let redeploy = server.request("POST", "/applications/echo/redeploy");
+    let accepted = redeploy.deadline(LONG).send(&server.public()).expect(202);
+    let deployment = accepted.header("location").unwrap().to_owned();
+    eventually("the release phase runs", LONG, || {
+        let log = server.get("/applications/echo/logs/install?tail=all");
+        log.expect(200).text().contains("begun").then_some(())
+    });
+    let cancel = server.request("POST", &format!("{deployment}/cancel"));
+    cancel.send(&server.public()).expect(202);
+    repo.commit(&[("Procfile", &next)]);
+    done(server, "POST", "/applications/echo/redeploy", None);
 }
 
 /// But for the job that runs every five seconds.

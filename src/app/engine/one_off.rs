@@ -7,18 +7,17 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::Engine;
-use super::unit::{Around, Left, Unit, UnitOf, service_spec, start_process};
+use super::unit::{
+    Around, Left, Unit, UnitOf, left_of_process, process_spec, service_spec, start_process,
+};
 use crate::app::context::AppContext;
 use crate::app::lifecycle::BatchId;
 use crate::app::runnable::Runnable;
-use crate::app::sandbox;
 use crate::app_dirs::AppDirs;
 use crate::document::formation::Slot;
 use crate::process::environment;
 use crate::process::identity::Identity;
 use crate::process::one_off::{Attached, EndsKind, OneOff};
-use crate::process::survivors;
-use crate::process::users::Users;
 use crate::process::worker::{Origin, ProcessSpec};
 use crate::supervision::{Exit, ExitReason, Restart, monitor};
 use crate::swarm::image::Image;
@@ -94,7 +93,7 @@ impl OneOffSpec {
     #[must_use]
     pub fn of(of: OneOffOf<'_>, attached: Option<Attached>) -> Self {
         match &of.runnable.engine {
-            Engine::Local => Self::Process(Box::new(process_spec(of, attached))),
+            Engine::Local => Self::Process(Box::new(process(of, attached))),
             Engine::Swarm(swarm, _) => {
                 let is_awaited = attached.is_some();
                 Self::Job(Box::new(job(of, swarm, is_awaited)), attached)
@@ -136,52 +135,45 @@ impl OneOffSpec {
     /// Looks for what its actor left running when that ended before its time.
     pub async fn left(self) -> Option<Left> {
         match self {
-            Self::Process(spec) => {
-                let directory = spec.instance_directory();
-                let users = Users::of_account(spec.account.as_ref());
-                let look = move || survivors::survivor(&directory, &users);
-                let found = actix_rt::task::spawn_blocking(look).await.ok().flatten();
-                found.map(Box::new).map(Left::Process)
-            }
+            Self::Process(spec) => left_of_process(&spec).await,
             Self::Job(run, _) => Some(Left::Service(run.swarm.clone(), run.spec.name())),
         }
     }
 }
 
-fn process_spec(of: OneOffOf<'_>, attached: Option<Attached>) -> ProcessSpec {
-    let OneOffOf {
-        context,
-        dirs,
-        runnable,
-        ..
-    } = of;
-    let account = runnable.account.as_ref();
-    ProcessSpec {
-        app: runnable.config.name.clone(),
+/// Its one place in a formation of its own.
+fn slot(of: OneOffOf<'_>) -> Slot {
+    Slot {
         id: of.id.to_owned(),
         process_type: of.process_type.to_owned(),
-        release: runnable.id(),
-        commit: runnable.release.record.commit.clone(),
-        batch: of.number,
-        shell: runnable.config.shell,
         command: of.command.to_owned(),
-        directory: runnable.release.directory.clone(),
-        account: runnable.account.clone(),
+        routed: false,
+    }
+}
+
+fn unit<'a>(of: OneOffOf<'a>, slot: &'a Slot) -> UnitOf<'a> {
+    UnitOf {
+        context: of.context,
+        dirs: of.dirs,
+        runnable: of.runnable,
+        batch: of.number,
+        slot,
+        quantity: 1,
+        preferred_port: None,
+        at_boot: false,
+    }
+}
+
+fn process(of: OneOffOf<'_>, attached: Option<Attached>) -> ProcessSpec {
+    let spec = process_spec(unit(of, &slot(of)));
+    ProcessSpec {
         one_off: Some(OneOff {
             attached,
             time_limit: of.time_limit,
         }),
-        environment: environment::layered([&runnable.environment, of.env]),
-        routed: false,
-        limits: runnable.config.limits.of(of.process_type),
-        health: runnable.config.health_check.clone(),
-        stop: runnable.config.stop.clone(),
+        environment: environment::layered([&spec.environment, of.env]),
         restart: Restart::Temporary,
-        runtime: dirs.runtime().to_owned(),
-        preferred_port: None,
-        start_permits: None,
-        landlock: sandbox::landlock(&context.settings, dirs, account),
-        mounts: sandbox::mounts(&context.settings, dirs, &runnable.config, account),
+        ..spec
     }
 }
 
@@ -191,28 +183,13 @@ pub(super) fn job(of: OneOffOf<'_>, swarm: &Arc<Swarm>, is_awaited: bool) -> Run
     let image = of.runnable.image.clone();
     let credentials = image.as_ref().and_then(Image::credentials);
     let reference = image.map(|image| image.reference).unwrap_or_default();
-    let slot = Slot {
-        id: of.id.to_owned(),
-        process_type: of.process_type.to_owned(),
-        command: of.command.to_owned(),
-        routed: false,
-    };
-    let unit = UnitOf {
-        context: of.context,
-        dirs: of.dirs,
-        runnable: of.runnable,
-        batch: of.number,
-        slot: &slot,
-        quantity: 1,
-        preferred_port: None,
-        at_boot: false,
-    };
-    let mut service = service_spec(unit, swarm, reference);
+    let mut service = service_spec(unit(of, &slot(of)), swarm, reference);
     service.environment = environment::layered([&service.environment, of.env]);
     Run {
         spec: JobSpec {
             service,
             id: of.id.to_owned(),
+            command: of.command.to_owned(),
         },
         credentials,
         swarm: swarm.clone(),

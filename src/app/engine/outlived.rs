@@ -46,6 +46,13 @@ pub async fn elsewhere(app: String, is_there: bool, context: &AppContext) -> Els
     let Some(swarm) = &context.swarm else {
         return Elsewhere::default();
     };
+    let (records, notes, name) = (swarm.known.clone(), swarm.jobs.clone(), app.clone());
+    let read = move || (records.of_app(&name), notes.of_app(&name));
+    let known = actix_rt::task::spawn_blocking(read).await;
+    let (known, noted) = known.unwrap_or_default();
+    if !is_there && known.is_empty() && noted.is_empty() {
+        return Elsewhere::default();
+    }
     let one_off = |number, id, name| OutlivedOneOff {
         number,
         id,
@@ -59,37 +66,32 @@ pub async fn elsewhere(app: String, is_there: bool, context: &AppContext) -> Els
         is_present: true,
         left: Left::Service(swarm.clone(), name),
     };
-    let (records, notes, name) = (swarm.known.clone(), swarm.jobs.clone(), app.clone());
-    let read = move || (records.of_app(&name), notes.of_app(&name));
-    let known = actix_rt::task::spawn_blocking(read).await;
-    let (known, noted) = known.unwrap_or_default();
-    if !is_there && known.is_empty() && noted.is_empty() {
-        return Elsewhere::default();
-    }
+    let mut found = Elsewhere::default();
     match swarm.left_of(&app).await {
         Ok((services, jobs)) => {
+            for note in noted {
+                // The call of the server before to make it may be under way still.
+                if jobs.iter().all(|job| job.name != note.name) {
+                    let swarm = swarm.clone();
+                    actix_rt::spawn(async move { swarm.remove_late(&note.name).await });
+                }
+            }
             let units = services.into_iter();
             let units = units.map(|s| outlived(s.batch, s.release, s.process_type, s.name));
+            found.units.extend(units);
             let one_offs = jobs.into_iter();
-            Elsewhere {
-                units: units.collect(),
-                one_offs: one_offs
-                    .map(|job| one_off(job.number, job.process, job.name))
-                    .collect(),
-                error: None,
-            }
+            let one_offs = one_offs.map(|job| one_off(job.number, job.process, job.name));
+            found.one_offs.extend(one_offs);
         }
         Err(error) => {
             let units = known.into_iter();
             let units = units.map(|r| outlived(r.batch, r.release, r.process_type, r.name));
+            found.units.extend(units);
             let one_offs = noted.into_iter();
-            Elsewhere {
-                units: units.collect(),
-                one_offs: one_offs
-                    .map(|note| one_off(note.number, note.process, note.name))
-                    .collect(),
-                error: Some(error),
-            }
+            let one_offs = one_offs.map(|note| one_off(note.number, note.process, note.name));
+            found.one_offs.extend(one_offs);
+            found.error = Some(error);
         }
     }
+    found
 }

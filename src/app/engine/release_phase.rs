@@ -109,9 +109,8 @@ impl ReleasePhase {
     /// Waits until nothing runs any more of a release phase that was left: two of them would disturb each other.
     async fn ends_of_before(&self, swarm: &Swarm) -> Result<(), Failure> {
         let app = self.runnable.config.name.as_str();
-        let ended = swarm.end_jobs(app, |job| {
-            let is_phase = job.process.starts_with("release.");
-            is_phase || job.process.starts_with("postdeploy.")
+        let ended = swarm.end_jobs(app, |process| {
+            process.starts_with("release.") || process.starts_with("postdeploy.")
         });
         let late = Failure::new(
             Step::Release,
@@ -194,7 +193,11 @@ impl Drop for EndsIt {
     fn drop(&mut self) {
         if let Some(name) = self.name.take() {
             let swarm = Arc::clone(&self.swarm);
-            actix_rt::spawn(async move { swarm.end(&name).await });
+            // The call to make it may be under way still.
+            actix_rt::spawn(async move {
+                swarm.end(&name).await;
+                swarm.remove_late(&name).await;
+            });
         }
     }
 }

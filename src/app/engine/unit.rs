@@ -133,13 +133,7 @@ impl UnitSpec {
     /// Looks for what its actor left running when that ended before its time.
     pub async fn left(self) -> Option<Left> {
         match self {
-            Self::Process(spec) => {
-                let directory = spec.instance_directory();
-                let users = Users::of_account(spec.account.as_ref());
-                let look = move || survivors::survivor(&directory, &users);
-                let found = actix_rt::task::spawn_blocking(look).await.ok().flatten();
-                found.map(Box::new).map(Left::Process)
-            }
+            Self::Process(spec) => left_of_process(&spec).await,
             Self::Service(spec, _, swarm) => Some(Left::Service(swarm, spec.name())),
         }
     }
@@ -192,8 +186,17 @@ impl Unit {
     }
 }
 
+/// What the actor of an OS process left running.
+pub(super) async fn left_of_process(spec: &ProcessSpec) -> Option<Left> {
+    let directory = spec.instance_directory();
+    let users = Users::of_account(spec.account.as_ref());
+    let look = move || survivors::survivor(&directory, &users);
+    let found = actix_rt::task::spawn_blocking(look).await.ok().flatten();
+    found.map(Box::new).map(Left::Process)
+}
+
 /// Starts the actor of an OS process, also of one that runs once.
-pub fn start_process(
+pub(super) fn start_process(
     spec: ProcessSpec,
     origin: Origin,
     around: Around,
@@ -211,7 +214,7 @@ pub fn start_process(
     monitor::start(&control, build, on_exit)
 }
 
-fn process_spec(of: UnitOf<'_>) -> ProcessSpec {
+pub(super) fn process_spec(of: UnitOf<'_>) -> ProcessSpec {
     let UnitOf {
         context,
         dirs,

@@ -9,7 +9,7 @@ use super::App;
 use super::one_offs::Listed;
 use crate::app::cron::{Due, Schedules};
 use crate::app::lifecycle::Wanted;
-use crate::app::one_offs::{Answer, OneOffError, Started, Wish, job_id};
+use crate::app::one_offs::{Answer, JobWish, OneOffError, Started, Wish, job_id};
 use crate::document::app_json;
 use crate::document::cron::CronJob;
 use crate::events::{By, Report};
@@ -129,11 +129,7 @@ impl App {
     }
 
     fn may_run(&self, job: &CronJob) -> Result<(), OneOffError> {
-        let id = job_id(&job.name);
-        match self.one_offs.is_at_work(&id) && !job.overlaps {
-            true => Err(OneOffError::JobAtWork(job.name.clone())),
-            false => Ok(()),
-        }
+        self.one_offs.may_run(&job.name, job.overlaps)
     }
 
     fn run_job(
@@ -148,7 +144,11 @@ impl App {
             env: std::collections::BTreeMap::new(),
             ends: None,
             time_limit: Some(job.timeout),
-            job: Some((job.name.clone(), due)),
+            job: Some(JobWish {
+                name: job.name.clone(),
+                due,
+                overlaps: job.overlaps,
+            }),
         };
         self.run_wish(wish, answer, ctx);
     }

@@ -156,7 +156,7 @@ impl App {
     pub(super) fn run_wish(&mut self, wish: Wish, answer: Answer, ctx: &mut Context<Self>) {
         let ready = self.ready_for(&wish).into_actor(self);
         ctx.spawn(ready.map(move |loaded, app, ctx| {
-            match loaded.and_then(|runnable| app.room_for(runnable)) {
+            match loaded.and_then(|runnable| app.room_for(&wish, runnable)) {
                 Ok(runnable) => {
                     let now = jiff::Timestamp::now();
                     let number = app.one_offs.open(wish, runnable, now);
@@ -226,8 +226,12 @@ impl App {
         }
     }
 
-    fn room_for(&self, runnable: Arc<Runnable>) -> Result<Arc<Runnable>, OneOffError> {
+    fn room_for(&self, wish: &Wish, runnable: Arc<Runnable>) -> Result<Arc<Runnable>, OneOffError> {
         let app = self.spec.config.name.clone();
+        // Others may have been asked for while this one was made ready.
+        if let Some(job) = &wish.job {
+            self.one_offs.may_run(&job.name, job.overlaps)?;
+        }
         match (self.deployer.is_removed(), self.one_offs.has_room()) {
             (true, _) => Err(OneOffError::BeingRemoved(app)),
             (_, false) => Err(OneOffError::TooMany { app }),
@@ -318,20 +322,7 @@ impl App {
         };
         let release = live.record.release;
         let before = live.snapshot.replace(snapshot.clone());
-        let has_begun = snapshot.pid.is_some() || snapshot.started_at.is_some();
-        if let Some(answer) = live.answer.take_if(|_| has_begun) {
-            let id = snapshot.id.clone();
-            // Whoever asked has gone: it is stopped when nobody attaches.
-            let _gone = answer.send(Ok(Started { id, release }));
-        }
-        if let Some(exit) = exited {
-            live.record.exit = Some(exit.clone());
-        }
-        let has_failed = snapshot.phase == Phase::Stopped && live.record.exit.is_none();
-        if let Some(answer) = live.answer.take_if(|_| has_failed) {
-            let why = snapshot.warning.clone().unwrap_or_default();
-            let _gone = answer.send(Err(OneOffError::NotStarted(why)));
-        }
+        let has_exited = live.hear(snapshot, exited.as_ref(), jiff::Timestamp::now());
         let reports = of_process(
             &name,
             release,
@@ -344,7 +335,7 @@ impl App {
         for report in reports {
             self.spec.context.events.report(report);
         }
-        if exited.is_some() {
+        if has_exited {
             self.remember_one_offs();
         }
         true

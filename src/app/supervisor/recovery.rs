@@ -159,31 +159,16 @@ impl App {
     }
 
     fn take_over(&mut self, found: Found, elsewhere: Elsewhere, ctx: &mut Context<Self>) {
-        let remembered = match found.remembered {
-            Ok(remembered) => remembered,
-            Err(e) => {
-                log::error!("{}: {e}", self.name());
-                self.warnings.push(e.to_string());
-                None
-            }
-        };
         // Without `sleep` nothing would ever let it sleep again.
         let sleeps = self.deployer.documents.newest().sleep.is_some();
         let newest = found.releases.last().map(|r| r.id);
+        let remembered = self.remembered(found.remembered);
         let is_new = remembered.is_none();
         let remembered = remembered.unwrap_or_else(|| Remembered {
             current: newest,
             ..Remembered::new()
         });
-        let current = remembered
-            .current
-            .filter(|id| found.releases.iter().any(|r| r.id == *id));
-        if current != remembered.current {
-            self.warnings.push(format!(
-                "release {} is gone from disk",
-                remembered.current.unwrap_or_default()
-            ));
-        }
+        let current = self.present(remembered.current, &found.releases);
         let deployer = &mut self.deployer;
         deployer.created = remembered.created;
         deployer.has_code = found.has_code;
@@ -207,20 +192,11 @@ impl App {
             leftover: vec![],
         };
         let survivors = self.of_present_user(found.survivors, found.user);
-        let (one_offs, survivors): (Vec<_>, Vec<_>) =
-            survivors.into_iter().partition(|(s, _)| s.one_off);
-        let one_offs = one_offs.into_iter();
-        let one_offs = one_offs.map(|(s, p)| OutlivedOneOff::process(s, p));
-        let one_offs = one_offs.chain(elsewhere.one_offs).collect();
-        let strangers = self.recover_one_offs(found.one_offs, one_offs, ctx);
-        ctx.spawn(self.end_all(strangers.into_iter()).into_actor(self));
+        let outlived = self.take_over_one_offs(found.one_offs, survivors, elsewhere, ctx);
         let wanted = match remembered.wanted {
             Wanted::Running if remembered.asleep && sleeps && current.is_some() => Wanted::Asleep,
             wanted => wanted,
         };
-        let survivors = survivors.into_iter();
-        let mut outlived: Vec<_> = survivors.map(|(s, p)| Outlived::process(s, p)).collect();
-        outlived.extend(elsewhere.units);
         let first_batch = self.sort_survivors(outlived, found.last_batch, wanted, current, ctx);
         self.batches.at_boot = self.spec.deploy_at_start.then_some(first_batch);
         self.deployer.life = Lifecycle::new(wanted, current, first_batch);
@@ -241,6 +217,46 @@ impl App {
         if !self.deployer.releases.unproven.is_empty() {
             self.tidy(ctx);
         }
+    }
+
+    /// What was remembered, if it can be read.
+    fn remembered(&mut self, read: io::Result<Option<Remembered>>) -> Option<Remembered> {
+        read.unwrap_or_else(|e| {
+            log::error!("{}: {e}", self.name());
+            self.warnings.push(e.to_string());
+            None
+        })
+    }
+
+    /// The release that was current, if it is still on disk.
+    fn present(&mut self, current: Option<u64>, releases: &[ReleaseRecord]) -> Option<u64> {
+        let id = current?;
+        if releases.iter().any(|release| release.id == id) {
+            return Some(id);
+        }
+        let gone = format!("release {id} is gone from disk");
+        self.warnings.push(gone);
+        None
+    }
+
+    /// Goes on with what runs once. Returns the units that outlived the server.
+    fn take_over_one_offs(
+        &mut self,
+        written: Written,
+        survivors: Vec<(Identity, bool)>,
+        elsewhere: Elsewhere,
+        ctx: &mut Context<Self>,
+    ) -> Vec<Outlived> {
+        let (one_offs, units): (Vec<_>, Vec<_>) =
+            survivors.into_iter().partition(|(s, _)| s.one_off);
+        let one_offs = one_offs.into_iter();
+        let one_offs = one_offs.map(|(s, p)| OutlivedOneOff::process(s, p));
+        let one_offs = one_offs.chain(elsewhere.one_offs).collect();
+        let strangers = self.recover_one_offs(written, one_offs, ctx);
+        ctx.spawn(self.end_all(strangers.into_iter()).into_actor(self));
+        let units = units.into_iter();
+        let units = units.map(|(s, p)| Outlived::process(s, p));
+        units.chain(elsewhere.units).collect()
     }
 
     /// Marks survivors that run as the app's present user. That may have been removed, or made anew with another id.

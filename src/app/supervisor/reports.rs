@@ -141,24 +141,12 @@ mod tests {
     use super::*;
     use crate::exit_status::ExitStatus;
     use crate::process::health::Trouble;
-    use crate::router::backend::Alarm;
 
     fn snapshot(phase: Phase, pid: Option<u32>) -> Snapshot {
         Snapshot {
-            id: "web.1".to_owned(),
-            phase,
             pid,
             port: Some(8001),
-            address: None,
-            place: None,
-            started_at: None,
-            restarts: 0,
-            crashlooping: false,
-            last_exit: None,
-            has_no_port: false,
-            trouble: None,
-            alarm: Alarm::default(),
-            warning: None,
+            ..Snapshot::new("web.1".to_owned(), phase)
         }
     }
 

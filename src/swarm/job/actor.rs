@@ -14,7 +14,6 @@ use crate::process::one_off::{Attached, Opened, OwnSide, Session};
 use crate::process::phase::Phase;
 use crate::process::snapshot::Snapshot;
 use crate::process::worker::ProcessChanged;
-use crate::router::backend::Alarm;
 use crate::supervision::{ChildRef, Exit, ExitReason, Shutdown};
 
 /// Why who is attached cannot type anything.
@@ -160,7 +159,7 @@ impl Job {
                 status,
                 at: at.unwrap_or_else(jiff::Timestamp::now),
                 oom: false,
-                reason: reason.or_else(|| status.reason(&self.run.spec.service.command)),
+                reason: reason.or_else(|| status.reason(&self.run.spec.command)),
             }),
             Outcome::NotStarted(why) => {
                 snapshot.warning = Some(why);
@@ -193,20 +192,10 @@ impl Job {
             warning,
         } = self.progress.clone();
         Snapshot {
-            id: self.run.spec.id.clone(),
-            phase,
-            pid: None,
-            port: None,
-            address: None,
             place,
             started_at,
-            restarts: 0,
-            crashlooping: false,
-            last_exit: None,
-            has_no_port: false,
-            trouble: None,
-            alarm: Alarm::default(),
             warning,
+            ..Snapshot::new(self.run.spec.id.clone(), phase)
         }
     }
 }

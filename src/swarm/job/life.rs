@@ -60,6 +60,8 @@ pub(super) enum Command {
     Read(String),
     /// The task prints nothing more.
     EndReading,
+    /// A call to make it may still be carried out: remove what comes of it.
+    RemoveLate,
     /// Its state has changed.
     Report,
     Finish(Outcome),
@@ -115,6 +117,8 @@ pub(super) struct Life {
     /// The server before made it.
     is_adopted: bool,
     was_there: bool,
+    /// A call to make it was not answered, and it was not seen since: it may still be carried out.
+    is_unsure: bool,
     has_run: bool,
     /// Its output is being read.
     is_read: bool,
@@ -138,6 +142,7 @@ impl Life {
             task: None,
             is_adopted: !is_new,
             was_there: false,
+            is_unsure: false,
             has_run: false,
             is_read: false,
             deadline: None,
@@ -157,6 +162,11 @@ impl Life {
     /// Whether there is, or was, a process.
     pub(super) fn has_run(&self) -> bool {
         self.has_run
+    }
+
+    /// What is adopted may have run while another server looked.
+    fn may_have_run(&self) -> bool {
+        self.has_run || self.is_adopted
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -191,8 +201,7 @@ impl Life {
             return None;
         }
         let unheard = self.unheard.as_ref().and_then(|(since, why)| {
-            let may_run = self.has_run || self.is_adopted;
-            let most = match (may_run, self.limits.is_awaited) {
+            let most = match (self.may_have_run(), self.limits.is_awaited) {
                 (true, true) => UNHEARD_RUNNING,
                 (true, false) => return None,
                 (false, _) => UNHEARD,
@@ -241,6 +250,7 @@ impl Life {
     fn created(&mut self, out: &mut Vec<Command>) {
         self.unheard = None;
         self.was_there = true;
+        self.is_unsure = false;
         self.stage = Stage::There;
         out.push(Command::Look);
         if self.reason.is_some() {
@@ -249,10 +259,11 @@ impl Life {
     }
 
     fn not_created(&mut self, why: String, is_final: bool, now: Instant, out: &mut Vec<Command>) {
+        self.stage = Stage::Retrying(now + RETRY);
+        self.is_unsure |= !is_final;
         if is_final || self.reason.is_some() {
             return self.finish(Outcome::NotStarted(why), out);
         }
-        self.stage = Stage::Retrying(now + RETRY);
         self.set_unheard(Some(why), now, out);
     }
 
@@ -309,6 +320,7 @@ impl Life {
     fn seen(&mut self, is_there: bool, tasks: Vec<SeenTask>, now: Instant, out: &mut Vec<Command>) {
         self.set_unheard(None, now, out);
         self.was_there |= is_there;
+        self.is_unsure &= !is_there;
         let first = tasks.into_iter().min_by_key(|task| task.created);
         let is_gone = first.is_none();
         if first.is_some() && first != self.task {
@@ -356,7 +368,9 @@ impl Life {
                 let why = told().unwrap_or_else(|| "its machine refused it".to_owned());
                 Outcome::NotStarted(why)
             }
-            TaskState::Ended(ExitStatus::Unknown) if !self.has_run && self.reason.is_none() => {
+            TaskState::Ended(ExitStatus::Unknown)
+                if !self.may_have_run() && self.reason.is_none() =>
+            {
                 let why = told().unwrap_or_else(|| "its container did not start".to_owned());
                 Outcome::NotStarted(why)
             }
@@ -431,6 +445,9 @@ impl Life {
     }
 
     fn finish(&mut self, outcome: Outcome, out: &mut Vec<Command>) {
+        if self.is_unsure || self.stage == Stage::Creating {
+            out.push(Command::RemoveLate);
+        }
         self.stage = Stage::Over;
         out.push(Command::Finish(outcome));
     }

@@ -130,6 +130,11 @@ impl Run {
         actix_rt::spawn(async move { swarm.end(&name).await });
     }
 
+    fn remove_late(&self) {
+        let (swarm, name) = (Arc::clone(&self.swarm), self.spec.name());
+        actix_rt::spawn(async move { swarm.remove_late(&name).await });
+    }
+
     fn create(&self) -> Boxed<Event> {
         let note = JobNote {
             name: self.spec.name(),
@@ -226,6 +231,7 @@ impl Driven<'_> {
                 Command::EndReading => {
                     self.over.send_replace(true);
                 }
+                Command::RemoveLate => self.run.remove_late(),
                 Command::Report => self.is_reported = true,
                 Command::Finish(outcome) => self.outcome = Some(outcome),
             }

@@ -14,6 +14,8 @@ pub struct JobSpec {
     pub service: ServiceSpec,
     /// `run.3`.
     pub id: String,
+    /// As it was written: what its shell is given may begin with more.
+    pub command: String,
 }
 
 impl JobSpec {
@@ -38,6 +40,8 @@ impl JobSpec {
             });
             if let Some(container) = &mut template.container_spec {
                 container.env = container.env.take().map(|env| self.env(env));
+                // By them its task is known once the service is gone.
+                container.labels = Some(self.labels());
             }
         }
         told

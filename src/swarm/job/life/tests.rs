@@ -174,7 +174,7 @@ fn a_manager_that_is_away_is_waited_for_and_then_told_of() {
     let (after, commands) = told.wake();
     assert_eq!(after, UNHEARD - RETRY);
     assert!(
-        matches!(&commands[..], [Command::Finish(o)] if not_started(o).contains("it cannot be reached"))
+        matches!(&commands[..], [Command::RemoveLate, Command::Finish(o)] if not_started(o).contains("it cannot be reached"))
     );
     // It runs, and somebody waits for its end.
     let mut told = Told::running(None, true);
@@ -247,6 +247,56 @@ fn one_that_is_ended_before_it_is_made_is_removed_all_the_same() {
 }
 
 #[test]
+fn what_a_call_without_an_answer_still_makes_is_removed() {
+    let unanswered = || Event::NotCreated {
+        why: "no answer within 10 s".to_owned(),
+        is_final: false,
+    };
+    let removes_late = |commands: &[Command]| commands.contains(&Command::RemoveLate);
+    let finishes = |commands: &[Command]| matches!(commands.last(), Some(Command::Finish(_)));
+    // Ended while it is tried again, and before it is answered.
+    let mut told = Told::new(true, None, false);
+    told.hear(unanswered());
+    let commands = told.hear(Event::Stop(None));
+    assert!(
+        finishes(&commands) && removes_late(&commands),
+        "{commands:?}"
+    );
+    let mut told = Told::new(true, None, false);
+    told.hear(Event::Stop(None));
+    let commands = told.hear(unanswered());
+    assert!(
+        finishes(&commands) && removes_late(&commands),
+        "{commands:?}"
+    );
+    // Given up, also while a call is under way.
+    let mut told = Told::new(true, None, false);
+    let (_, commands) = told.wake();
+    assert!(
+        finishes(&commands) && removes_late(&commands),
+        "{commands:?}"
+    );
+    // One that was refused is not made, and one that was seen is not made again.
+    let mut told = Told::new(true, None, false);
+    let commands = told.hear(Event::NotCreated {
+        why: "it is refused".to_owned(),
+        is_final: true,
+    });
+    assert!(
+        finishes(&commands) && !removes_late(&commands),
+        "{commands:?}"
+    );
+    let mut told = Told::new(true, None, false);
+    told.hear(unanswered());
+    told.hear(seen(&[task(TaskState::Waiting)]));
+    let commands = told.hear(Event::Stop(None));
+    assert!(
+        finishes(&commands) && !removes_late(&commands),
+        "{commands:?}"
+    );
+}
+
+#[test]
 fn what_others_remove_or_nobody_finds_any_more_is_over() {
     let mut told = Told::running(None, false);
     let outcome = told.end(gone());
@@ -254,6 +304,13 @@ fn what_others_remove_or_nobody_finds_any_more_is_over() {
     let mut told = Told::new(false, None, false);
     let outcome = told.end(gone());
     assert_eq!(ended(&outcome).0, ExitStatus::Unknown);
+    // One whose code is lost may have run while the server before looked.
+    let lost = || seen(&[task(TaskState::Ended(ExitStatus::Unknown))]);
+    let mut told = Told::new(false, None, false);
+    assert_eq!(ended(&told.end(lost())).0, ExitStatus::Unknown);
+    let mut told = Told::new(true, None, false);
+    told.hear(Event::Created);
+    assert!(not_started(&told.end(lost())).contains("did not start"));
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
