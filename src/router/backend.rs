@@ -93,6 +93,11 @@ impl Alarm {
         self.0.losing.notify_waiters();
     }
 
+    /// Tells that the machine is in reach again, and the process still there.
+    pub fn regain(&self) {
+        self.0.lost.store(false, Ordering::SeqCst);
+    }
+
     /// Whether the machine of the process is out of reach.
     #[must_use]
     pub fn is_lost(&self) -> bool {
@@ -425,5 +430,7 @@ mod tests {
         load.alarm.lose();
         assert!(early.as_mut().now_or_never().is_some() && lease.is_lost());
         assert!(lease.cut().now_or_never().is_some());
+        load.alarm.regain();
+        assert!(!lease.is_lost() && lease.cut().now_or_never().is_none());
     }
 }

@@ -404,7 +404,7 @@ impl StreamHandler<Observed> for Service {
                     self.id = Some(service.id.clone());
                 }
                 self.remember(&seen);
-                self.doubt(&seen);
+                self.doubt(&seen, ctx);
                 self.apply(Event::Seen(seen.clone()), ctx);
                 self.read_output(&seen, ctx);
             }

@@ -87,25 +87,30 @@ impl Service {
 
     /// Looks for machines that the swarm has not heard of for a while. What cannot be reached from here either is lost:
     /// whoever waits for an answer need not wait longer.
-    pub(super) fn doubt(&mut self, seen: &Seen) {
+    pub(super) fn doubt(&mut self, seen: &Seen, ctx: &mut Context<Self>) {
         let is_doubtful = |task: &str| {
             let mut tasks = seen.tasks.iter();
             tasks.any(|seen| seen.id == task && seen.is_out_of_reach)
         };
         for watch in self.watches.values_mut() {
-            if std::mem::replace(&mut watch.is_doubted, is_doubtful(&watch.task))
-                || !watch.is_doubted
-            {
-                continue;
-            }
-            let (address, alarm) = (watch.address, watch.alarm());
-            // By itself: the task is soon not checked any more.
-            actix_rt::spawn(async move {
-                let connected = timeout(REACH, TcpStream::connect(address)).await;
-                if !connected.is_ok_and(|connected| connected.is_ok()) {
-                    alarm.lose();
+            let was_doubted = std::mem::replace(&mut watch.is_doubted, is_doubtful(&watch.task));
+            match (was_doubted, watch.is_doubted) {
+                (false, true) => {
+                    let (task, alarm) = (watch.task.clone(), watch.alarm());
+                    let connected = timeout(REACH, TcpStream::connect(watch.address));
+                    let connected = actix::fut::wrap_future::<_, Self>(connected);
+                    ctx.spawn(connected.map(move |connected, this, _| {
+                        let is_reached = connected.is_ok_and(|connected| connected.is_ok());
+                        // The task may be another's place by now.
+                        let is_back = |watch: &Watch| watch.task == task && !watch.is_doubted;
+                        if !is_reached && !this.watches.values().any(is_back) {
+                            alarm.lose();
+                        }
+                    }));
                 }
-            });
+                (true, false) => watch.alarm.regain(),
+                _ => {}
+            }
         }
     }
 
