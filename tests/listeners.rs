@@ -185,8 +185,18 @@ fn a_socket_whose_file_was_replaced_is_made_again() {
         (is_one && lost.kind() == ErrorKind::ConnectionRefused).then_some(())
     });
     // Removed while it runs, it is made again, too, and that one is kept.
+    let handed_over = |server: &Server| {
+        let messages = server.service_manager().messages().into_iter();
+        let is_ours = |line: &str| line == "FDNAME=api";
+        let ours = messages.filter(|m| m.contains("FDSTORE=1") && m.lines().any(is_ours));
+        ours.count()
+    };
+    let before = handed_over(&server);
     std::fs::remove_file(&path).unwrap();
-    eventually("it is made again", SOON, || UnixStream::connect(&path).ok());
+    // Clients can connect a moment before systemd has it.
+    eventually("it is made again", SOON, || {
+        (handed_over(&server) > before).then_some(())
+    });
     server.kill();
     UnixStream::connect(&path).expect("it is kept");
     server.start_again();
