@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use bollard::models;
+use sha2::{Digest, Sha256};
 
 use super::client::EngineError;
 use super::constraint::fits;
@@ -90,7 +91,11 @@ impl Chore {
     }
 
     fn name_of(&self, of: &str, server: &str) -> String {
-        format!("ps-{of}-{:.40}-{server:.8}", self.app.as_str())
+        let app = self.app.as_str();
+        // Names that begin alike are of two applications.
+        let digest = Sha256::digest(app);
+        let digest: String = digest[..4].iter().map(|b| format!("{b:02x}")).collect();
+        format!("ps-{of}-{app:.32}-{digest}-{server:.8}")
     }
 
     /// Of what a server may have left that was killed meanwhile. An application whose volumes go has no next chore.
@@ -232,19 +237,24 @@ impl Swarm {
             self.client.remove(&left).await?;
         }
         let run = format!("{:x}", jiff::Timestamp::now().as_nanosecond());
-        let spec = chore.for_engine(&self.server, &self.constraints, &image.reference, &run);
+        let constraints = self.client.confined(&self.constraints).await?;
+        let spec = chore.for_engine(&self.server, &constraints, &image.reference, &run);
         self.client.create(spec, image.credentials()).await?;
-        let done = self.wait_for(&run).await;
+        let done = self.wait_for(&run, &constraints).await;
         self.client.remove(&name).await?;
         done
     }
 
-    async fn wait_for(&self, run: &str) -> Result<Vec<(String, String)>, EngineError> {
+    async fn wait_for(
+        &self,
+        run: &str,
+        constraints: &[String],
+    ) -> Result<Vec<(String, String)>, EngineError> {
         let label = format!("{}={run}", labels::CHORE);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let is_late = Instant::now() >= deadline;
-            match self.look(&label).await {
+            match self.look(&label, constraints).await {
                 Ok(progress) if is_late || progress.values().all(Option::is_some) => {
                     let left = progress.into_iter().filter_map(|(node, outcome)| {
                         let late = || Err("it has not done it in time".to_owned());
@@ -260,10 +270,10 @@ impl Swarm {
     }
 
     /// How far the nodes are.
-    async fn look(&self, label: &str) -> Result<Progress, EngineError> {
+    async fn look(&self, label: &str, constraints: &[String]) -> Result<Progress, EngineError> {
         let nodes = self.client.nodes().await?;
         let tasks = self.client.tasks(label).await?;
-        Ok(progress(&nodes, &tasks, &self.constraints))
+        Ok(progress(&nodes, &tasks, constraints))
     }
 }
 
@@ -343,6 +353,9 @@ mod tests {
         };
         let left = chore.left("0123456789abcdef");
         assert!(left.iter().all(|name| name.len() <= 63));
+        let mut other = chore.clone();
+        other.app = AppName::parse(&format!("{}b", "a".repeat(62))).unwrap();
+        assert_ne!(left[0], other.name("0123456789abcdef"));
         assert!(left[0].starts_with("ps-volumes-") && left[1].starts_with("ps-images-"));
         let told = chore
             .for_engine("0123", &[], "image", "1")

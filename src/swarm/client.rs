@@ -42,6 +42,8 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Client {
     socket: PathBuf,
+    /// Whether only this machine's node can fetch images.
+    is_alone: bool,
     /// Once its version is known.
     docker: OnceCell<Docker>,
 }
@@ -51,8 +53,41 @@ impl Client {
     pub fn new(socket: PathBuf) -> Self {
         Self {
             socket,
+            is_alone: false,
             docker: OnceCell::new(),
         }
+    }
+
+    /// As it is where images have an address of this machine's loopback: nodes elsewhere would give their passwords to
+    /// whoever listens there.
+    #[must_use]
+    pub fn alone(self, is_alone: bool) -> Self {
+        Self { is_alone, ..self }
+    }
+
+    /// Where processes may run that may run where these `constraints` let them.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn confined(&self, constraints: &[String]) -> Result<Vec<String>, EngineError> {
+        let mut all = constraints.to_vec();
+        if self.is_alone {
+            all.push(format!("node.id=={}", self.about().await?.node));
+        }
+        Ok(all)
+    }
+
+    /// A service that runs where it may.
+    ///
+    /// # Errors
+    /// [`EngineError`].
+    pub async fn confine(&self, mut spec: ServiceSpec) -> Result<ServiceSpec, EngineError> {
+        let template = spec.task_template.as_mut();
+        if let Some(placement) = template.and_then(|template| template.placement.as_mut()) {
+            let constraints = placement.constraints.take().unwrap_or_default();
+            placement.constraints = Some(self.confined(&constraints).await?);
+        }
+        Ok(spec)
     }
 
     /// The services with this label.

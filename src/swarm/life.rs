@@ -44,6 +44,8 @@ pub(super) enum Event {
         task: String,
         is_ready: bool,
     },
+    /// A task has told that it ends: its port may be another's before the swarm lists that.
+    Ending(String),
     /// A task has told how it ends, or nothing more is to come of it.
     Heard {
         task: String,
@@ -114,8 +116,10 @@ pub(super) struct Life {
     wanted: u64,
     call: Call,
     seen: Seen,
-    /// Of what its tasks are made, since the last call.
+    /// Of what its tasks are made.
     template: Option<[u8; 32]>,
+    /// Of what they were made when it got its specification again.
+    disputed: Option<[u8; 32]>,
     /// A call to make it has failed, and no listing has had it since: it may have been carried out.
     is_unsure: bool,
     /// Why the swarm cannot be listed, while it cannot.
@@ -140,6 +144,7 @@ impl Life {
             call: Call::Over,
             seen: Seen::default(),
             template: None,
+            disputed: None,
             is_unsure: false,
             unseen: None,
             failed: None,
@@ -174,7 +179,6 @@ impl Life {
             Event::Seen(seen) => self.seen(seen, now, &mut out),
             Event::Changed => {
                 self.call = Call::Over;
-                self.template = None;
                 self.tell_trouble(&mut out, |life| life.failed = None);
                 out.push(Command::Look);
             }
@@ -192,6 +196,7 @@ impl Life {
             Event::Due => {}
             Event::Want(wanted) => self.want(wanted, &mut out),
             Event::Checked { task, is_ready } => self.checked(&task, is_ready, &mut out),
+            Event::Ending(task) => self.ending(&task, &mut out),
             Event::Heard {
                 task,
                 is_out_of_memory,
@@ -306,17 +311,24 @@ impl Life {
                     replicas: self.wanted,
                 });
             }
-            Some(service) if self.template.is_some() && service.template != self.template => {
+            Some(service) if self.is_changed(service.template) => {
                 self.call = Call::UnderWay;
+                self.disputed = service.template;
                 out.push(Command::Restore {
                     id: service.id.clone(),
                     version: service.version,
                     replicas: self.wanted,
                 });
             }
-            Some(service) => self.template = service.template,
+            Some(service) => (self.template, self.disputed) = (service.template, None),
         }
         self.tend_members(now, out);
+    }
+
+    /// Whether others have changed of what its tasks are made. What is found again behind its own specification is what
+    /// an engine makes of that today, or others insist on it: nobody wins such a quarrel.
+    fn is_changed(&self, template: Option<[u8; 32]>) -> bool {
+        self.template.is_some() && template != self.template && template != self.disputed
     }
 
     fn tend_members(&mut self, now: Instant, out: &mut Vec<Command>) {
@@ -387,17 +399,40 @@ impl Life {
         }
     }
 
-    fn checked(&mut self, task: &str, is_ready: bool, out: &mut Vec<Command>) {
+    /// Lets nothing more through to a process that ends, whoever answers in its place.
+    fn ending(&mut self, task: &str, out: &mut Vec<Command>) {
+        let is_routed = self.kind.is_routed;
+        let Some((number, member)) = self.of_task(task).filter(|_| is_routed) else {
+            return;
+        };
+        member.ending();
+        out.extend([
+            Command::Uncheck(number),
+            Command::Report {
+                number,
+                exited: None,
+            },
+            Command::Look,
+        ]);
+    }
+
+    /// The process that a task runs, while it should.
+    fn of_task(&mut self, task: &str) -> Option<(u64, &mut Member)> {
         let is_running = self.stage == Stage::Running;
         let of_task = |member: &Member| member.task.as_ref().is_some_and(|t| t.id == task);
         let mut members = self.members.iter_mut();
-        let Some((number, member)) = members.find(|(_, m)| of_task(m)).filter(|_| is_running)
-        else {
+        let found = members.find(|(_, member)| of_task(member));
+        let found = found.map(|(number, member)| (*number, member));
+        found.filter(|_| is_running)
+    }
+
+    fn checked(&mut self, task: &str, is_ready: bool, out: &mut Vec<Command>) {
+        let Some((number, member)) = self.of_task(task) else {
             return;
         };
         member.checked(is_ready);
         out.push(Command::Report {
-            number: *number,
+            number,
             exited: None,
         });
     }

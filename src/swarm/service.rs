@@ -112,6 +112,7 @@ impl Service {
             Command::Create(replicas) => {
                 let spec = self.spec.for_engine(replicas);
                 let create = async move {
+                    let spec = client.confine(spec).await?;
                     let created = client.create(spec, credentials).await;
                     failpoint::reach("a service is created");
                     match created {
@@ -140,7 +141,10 @@ impl Service {
                     "swarm: others have changed service {name}: it gets its specification again"
                 );
                 let spec = self.spec.for_engine(replicas);
-                let update = async move { client.update(&id, version, spec, credentials).await };
+                let update = async move {
+                    let spec = client.confine(spec).await?;
+                    client.update(&id, version, spec, credentials).await
+                };
                 self.call(update, ctx);
             }
             Command::RemoveLate => {
@@ -426,6 +430,7 @@ impl Handler<Told> for Service {
         }
         if measured.is_last {
             let is_out_of_memory = measured.usage.oom_kills > 0;
+            self.apply(Event::Ending(task.clone()), ctx);
             let heard = Event::Heard {
                 task,
                 is_out_of_memory,

@@ -35,12 +35,13 @@ const OWN_TASKS: u32 = 3;
 /// What a shell starts beside itself ignores two signals, of which one may be the one to stop it (env(1) undoes that).
 /// Arguments: the signal's name, `all` or `main`, the shell, the command, and, where its container tells what it uses, the
 /// mark and a definition of `measured`. What tells that is a session of its own: it ends as one, and whatever the signal is.
-/// No variable is set before the command begins: the environment may have one of the name.
+/// No variable is set before the command begins: the environment may have one of the name. No set-id file gives it rights,
+/// where the image has setpriv(1).
 const INIT: &str = r#"
 signal=$1 to=$2 shell=$3 command=$4
 stopping= hit= code=
 stop() { stopping=1 hit=1; case $to in main) kill -s "$signal" "$main";; *) kill -s "$signal" -- -1;; esac; }
-env --default-signal=INT,QUIT "$shell" -c "$command" &
+env --default-signal=INT,QUIT $(command -v setpriv >/dev/null && echo setpriv --no-new-privs) "$shell" -c "$command" &
 main=$!
 trap 'stop 2>/dev/null' "$signal"
 meter=
@@ -148,6 +149,7 @@ impl ServiceSpec {
                 resources: Some(self.resources()),
                 restart_policy: Some(self.restart_policy()),
                 placement: Some(placement(&self.constraints)),
+                log_driver: Some(log_driver()),
                 ..Default::default()
             }),
             mode: Some(models::ServiceSpecMode {
@@ -317,6 +319,17 @@ fn platform(name: &str) -> Option<&str> {
     Some(architecture(name)).filter(|name| *name != "arm")
 }
 
+/// What a node keeps of what a container prints: this server reads it, and is not always there. By itself an engine keeps
+/// all of it.
+fn log_driver() -> models::TaskSpecLogDriver {
+    let options = [("max-size", "10m"), ("max-file", "5")];
+    let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    models::TaskSpecLogDriver {
+        name: Some("json-file".to_owned()),
+        options: Some(options.into()),
+    }
+}
+
 /// The image is of this machine's kind, and so are the nodes that it runs on: others would start it again and again.
 pub(super) fn placement(constraints: &[String]) -> models::TaskSpecPlacement {
     models::TaskSpecPlacement {
@@ -402,6 +415,13 @@ mod tests {
         assert_eq!(platform("x86_64"), Some("amd64"));
         assert_eq!(platform("aarch64"), Some("arm64"));
         assert_eq!(platform("arm"), None);
+    }
+
+    #[test]
+    fn a_node_keeps_a_bounded_part_of_what_is_printed() {
+        let driver = example().for_engine(1).task_template.unwrap().log_driver;
+        let options = driver.unwrap().options.unwrap();
+        assert_eq!((&*options["max-size"], &*options["max-file"]), ("10m", "5"));
     }
 
     #[test]

@@ -53,7 +53,8 @@ impl Swarm {
     /// # Errors
     /// Where the name cannot be kept.
     pub fn open(settings: &SwarmSettings, data_dir: &Path) -> io::Result<Self> {
-        let client = Arc::new(Client::new(settings.socket.clone()));
+        let client = Client::new(settings.socket.clone());
+        let client = Arc::new(client.alone(settings.images.is_on_loopback()));
         let directory = data_dir.join("swarm");
         let server = server(&directory)?;
         Ok(Self {

@@ -154,7 +154,11 @@ impl Run {
                     is_final: true,
                 };
             }
-            match swarm.client.create(spec, credentials).await {
+            let create = async {
+                let spec = swarm.client.confine(spec).await?;
+                swarm.client.create(spec, credentials).await
+            };
+            match create.await {
                 // An answer was lost: no other job has its name.
                 Ok(()) | Err(EngineError::Conflict(_)) => Event::Created,
                 Err(error) => Event::NotCreated {

@@ -144,6 +144,14 @@ impl Member {
         }
     }
 
+    /// Its task has told that it ends.
+    pub(super) fn ending(&mut self) {
+        self.is_ready = false;
+        if self.phase == Phase::Ready {
+            self.phase = Phase::Starting;
+        }
+    }
+
     fn phase_of(&self, state: TaskState, kind: &ProcessKind) -> Phase {
         let last = self.last_exit.as_ref();
         let rests = |exit: &ExitRecord| !kind.restart.follows(exit.status.is_abnormal());

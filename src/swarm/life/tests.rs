@@ -385,6 +385,46 @@ fn what_others_have_changed_gets_its_specification_again() {
 }
 
 #[test]
+fn what_others_change_right_behind_a_call_is_not_taken_for_ours() {
+    let mut tale = Tale::routed(1);
+    tale.tell(seen(1, &[]));
+    let scale = Command::Scale {
+        id: "s".to_owned(),
+        version: 1,
+        replicas: 1,
+    };
+    assert!(tale.tell(seen(3, &[])).contains(&scale));
+    tale.tell(Event::Changed);
+    let is_restore = |command: &Command| matches!(command, Command::Restore { .. });
+    assert!(tale.tell(changed_by_others(1)).iter().any(is_restore));
+    tale.tell(Event::Changed);
+    // As it was; and the same change once more is one that others make.
+    assert!(!tale.tell(seen(1, &[])).iter().any(is_restore));
+    assert!(tale.tell(changed_by_others(1)).iter().any(is_restore));
+}
+
+#[test]
+fn nobody_gets_requests_in_the_place_of_a_process_that_ends() {
+    let mut tale = Tale::routed(1);
+    let running = task("a", 1, TaskState::Running);
+    tale.tell(seen(1, std::slice::from_ref(&running)));
+    tale.tell(Event::Checked {
+        task: "a".to_owned(),
+        is_ready: true,
+    });
+    assert_eq!(tale.phases(), [Phase::Ready]);
+    let told = tale.tell(Event::Ending("a".to_owned()));
+    assert!(told.contains(&Command::Uncheck(1)) && told.contains(&Command::Look));
+    // The swarm has not heard of it yet.
+    let told = tale.tell(seen(1, &[running]));
+    assert!(!told.iter().any(|c| matches!(c, Command::Check { .. })));
+    assert_eq!(tale.phases(), [Phase::Starting]);
+    let killed = TaskState::Ended(ExitStatus::Signal(9));
+    let told = tale.tell(seen(1, &[task("a", 1, killed)]));
+    assert_eq!(ends(&told), [(1, ExitStatus::Signal(9))]);
+}
+
+#[test]
 fn what_may_still_be_made_after_the_end_is_removed() {
     let mut tale = Tale::routed(1);
     tale.tell(Event::Seen(Seen::default()));
