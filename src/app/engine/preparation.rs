@@ -110,7 +110,8 @@ fn wish(runnable: &Runnable, dirs: &AppDirs) -> Result<Wish, AccountError> {
         files: std::iter::once(runnable.release.checkout.clone())
             .chain(venv)
             .collect(),
-        writable: vec![dirs.storage(), dirs.tmp(), dirs.home()],
+        writable: vec![dirs.storage(), dirs.home()],
+        tmp: dirs.tmp(),
         owner: Owner::of(account, dirs.home()),
         packages: runnable.config.packages.clone(),
         found: found.collect(),

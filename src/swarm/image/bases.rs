@@ -4,8 +4,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::base::Base;
 use super::base_image::BaseImage;
@@ -28,6 +30,8 @@ pub struct Bases {
     records: PathBuf,
     /// Where they are made; each server begins with an empty one.
     work: PathBuf,
+    /// One is made at a time. Who needs one that is there does not wait.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Bases {
@@ -39,6 +43,7 @@ impl Bases {
         let bases = Self {
             records: directory.join("bases"),
             work: directory.join("work"),
+            turn: Arc::default(),
         };
         make_directory(&bases.records)?;
         durable::sweep(&bases.records);
@@ -88,7 +93,7 @@ impl Bases {
             .collect()
     }
 
-    /// The one with these packages; it is made where there is none, or only an old one. One at a time.
+    /// The one with these packages; it is made where there is none, or only an old one.
     ///
     /// # Errors
     /// It cannot be made, and there is not even an old one; a limit is reached.
@@ -132,11 +137,28 @@ impl Bases {
         make: impl Future<Output = Result<Base, StepError>>,
     ) -> Result<Base, StepError> {
         let path = self.records.join(format!("{key}.json"));
-        let (own, blobs_of) = (path.clone(), blobs.clone());
-        let look = move |_: &StepLimits| Ok(Base::read(&own).filter(|base| base.is_in(&blobs_of)));
-        let known = limits.blocking(log.step(), "cannot look for the root file system", look);
-        let known = known.await?;
-        if let Some(base) = known.as_ref().filter(|b| b.is_fresh(Timestamp::now())) {
+        let look = async || {
+            let (own, blobs_of) = (path.clone(), blobs.clone());
+            let look =
+                move |_: &StepLimits| Ok(Base::read(&own).filter(|base| base.is_in(&blobs_of)));
+            let what = "cannot look for the root file system";
+            limits.blocking(log.step(), what, look).await
+        };
+        let is_fresh = |base: &Option<Base>| {
+            let now = Timestamp::now();
+            base.as_ref().is_some_and(|base| base.is_fresh(now))
+        };
+        let mut known = look().await?;
+        let mut _turn = None;
+        if !is_fresh(&known) {
+            _turn = Some(self.wait(log, limits).await?);
+            // Another may have made it meanwhile.
+            known = look().await?;
+        }
+        if let Some(base) = known
+            .as_ref()
+            .filter(|base| base.is_fresh(Timestamp::now()))
+        {
             log.line(format!("root file system of {}", base.made)).await;
             return Ok(base.clone());
         }
@@ -158,6 +180,21 @@ impl Bases {
             }
             (made, _) => made,
         }
+    }
+
+    /// Waits until no other one is made.
+    async fn wait(
+        &self,
+        log: &InstallLog,
+        limits: &StepLimits,
+    ) -> Result<OwnedMutexGuard<()>, StepError> {
+        if let Ok(turn) = Arc::clone(&self.turn).try_lock_owned() {
+            return Ok(turn);
+        }
+        log.line("waiting: a root file system of other packages is being made")
+            .await;
+        let turn = limits.hold(Arc::clone(&self.turn).lock_owned()).await;
+        turn.map_err(|reached| reached.into_error(log.step(), "another root file system", vec![]))
     }
 
     /// Removes the records of those whose layers are gone. Blocks.

@@ -9,14 +9,33 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Stat, fstat, openat, readlinkat, seek, statat,
+};
+use rustix::io::Errno;
 
 use super::blobs::Blobs;
 use super::layer::{Layer, LayerWriter, Rights};
+use crate::document::size;
 use crate::install::tree::{entries, open_directory};
 
 /// Directories that nest deeper are refused: each level costs a descriptor.
 const MAX_DEPTH: usize = 128;
+
+/// No engine unpacks a longer path: PATH_MAX of Linux, in bytes.
+const MAX_PATH: usize = 4096;
+
+/// How much is kept of the names of files with several; bytes. Of more, each is a file of its own.
+const MAX_KNOWN: usize = 32 << 20;
+
+/// In which a file's blocks are counted: stat(2).
+const BLOCK: u64 = 512;
+
+/// What the holes of a release's files may come to, which are zeros in an image; bytes.
+const MAX_HOLES: u64 = 1 << 30;
+
+/// What begins so removes another file from an image (OCI image specification, layer.md).
+const WHITEOUT: &[u8] = b".wh.";
 
 /// Makes a layer of the directory at `top`. `check` is asked before each entry. Sockets, pipes and devices are left out.
 /// Blocks.
@@ -35,6 +54,8 @@ pub fn layer_of(
         writer: &mut writer,
         check,
         known: HashMap::new(),
+        known_length: 0,
+        holes: 0,
     };
     walk.directory(&opened, top, 0)?;
     writer.store()
@@ -45,6 +66,10 @@ struct Walk<'a> {
     check: &'a dyn Fn() -> io::Result<()>,
     /// Files with several names, by device and number: the first name of each.
     known: HashMap<(u64, u64), PathBuf>,
+    /// Of these names, in bytes.
+    known_length: usize,
+    /// Of all files, in bytes.
+    holes: u64,
 }
 
 impl Walk<'_> {
@@ -75,6 +100,7 @@ impl Walk<'_> {
         depth: usize,
     ) -> io::Result<()> {
         let named = |error: io::Error| at(path, &error);
+        check_name(name, path).map_err(named)?;
         let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| named(error.into()))?;
         match FileType::from_raw_mode(stat.st_mode) {
@@ -109,15 +135,60 @@ impl Walk<'_> {
             if let Some(first) = self.known.get(&id) {
                 return self.writer.hard_link(path, own, first);
             }
-            self.known.insert(id, path.to_owned());
+            self.known_length += path.as_os_str().len();
+            if self.known_length <= MAX_KNOWN {
+                self.known.insert(id, path.to_owned());
+            }
         }
         let size = u64::try_from(stat.st_size).unwrap_or_default();
+        // Files that the file system compresses have fewer blocks, too.
+        if u64::try_from(stat.st_blocks).unwrap_or_default() < size / BLOCK {
+            self.holes = self.holes.saturating_add(holes_in(&file, size)?);
+        }
+        if self.holes > MAX_HOLES {
+            let told = format!(
+                "files have holes of more than {}, which an image has as zeros",
+                size::shown(MAX_HOLES)
+            );
+            return Err(io::Error::other(told));
+        }
         let content = Checked {
             file: File::from(file),
             check: self.check,
         };
         self.writer.file(path, own, stat.st_mtime, (content, size))
     }
+}
+
+/// How much of a file of `size` bytes is holes; bytes. It is at its beginning behind this, as before (lseek(2)).
+fn holes_in(file: &OwnedFd, size: u64) -> io::Result<u64> {
+    let (mut at, mut holes) = (0, 0);
+    while at < size {
+        let data = match seek(file, SeekFrom::Data(at)) {
+            // Nothing but a hole is left.
+            Err(Errno::NXIO) => size,
+            data => data?,
+        };
+        holes += data.saturating_sub(at);
+        at = match data < size {
+            true => seek(file, SeekFrom::Hole(data))?,
+            false => size,
+        };
+    }
+    seek(file, SeekFrom::Start(0))?;
+    Ok(holes)
+}
+
+/// Refuses what no image can have.
+fn check_name(name: &CStr, path: &Path) -> io::Result<()> {
+    let told = if name.to_bytes().starts_with(WHITEOUT) {
+        "no image can have a file whose name begins with .wh.: give it another, or name it in .slugignore".to_owned()
+    } else if path.as_os_str().len() > MAX_PATH {
+        format!("its path has more than {MAX_PATH} bytes")
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::other(told))
 }
 
 /// A file, before each read of which is asked whether anybody still wants it: a sparse one may be of any size.
@@ -207,6 +278,64 @@ mod tests {
         assert!(layer_of(&blobs, &home.path().join("link"), &always).is_err());
     }
 
+    /// Why no layer is made of a release that `make` makes.
+    fn refused(make: impl FnOnce(&Path)) -> String {
+        let home = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(home.path().join("blobs")).unwrap();
+        let top = home.path().join("release");
+        fs::create_dir(&top).unwrap();
+        make(&top);
+        let told = layer_of(&blobs, &top, &always).unwrap_err();
+        assert_eq!(fs::read_dir(home.path().join("blobs")).unwrap().count(), 0);
+        told.to_string()
+    }
+
+    #[test]
+    fn what_would_be_another_thing_in_an_image_is_refused() {
+        let told = refused(|top| fs::write(top.join(".wh.a"), "").unwrap());
+        assert!(told.contains("/.wh.a: no image can have a file"), "{told}");
+        let told = refused(|top| {
+            for name in ["a", "b", "c"] {
+                let sparse = File::create(top.join(name)).unwrap();
+                sparse.set_len(1 << 29).unwrap();
+            }
+        });
+        assert!(told.ends_with("which an image has as zeros"), "{told}");
+        let told = refused(|top| {
+            let mut deep = open_directory(CWD, top).unwrap();
+            let name = "d".repeat(250);
+            for _ in 0..17 {
+                rustix::fs::mkdirat(&deep, &name, Mode::RWXU).unwrap();
+                deep = open_directory(deep.as_fd(), &*name).unwrap();
+            }
+        });
+        assert!(
+            told.ends_with("its path has more than 4096 bytes"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn holes_are_counted_and_data_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("sparse");
+        let mut file = File::create(&path).unwrap();
+        io::Write::write_all(&mut file, &[1; 1 << 16]).unwrap();
+        file.set_len(1 << 20).unwrap();
+        let mut file: File = holes_of(&path, (1 << 20) - (1 << 16));
+        let mut first = [0; 1];
+        file.read_exact(&mut first).unwrap();
+        assert_eq!(first, [1]);
+    }
+
+    /// The file that has holes of so many bytes.
+    fn holes_of(path: &Path, wanted: u64) -> File {
+        let file = OwnedFd::from(File::open(path).unwrap());
+        let size = fs::metadata(path).unwrap().len();
+        assert_eq!(holes_in(&file, size).unwrap(), wanted);
+        file.into()
+    }
+
     #[test]
     fn it_ends_when_nobody_wants_it_any_more() {
         let home = tempfile::tempdir().unwrap();
@@ -223,7 +352,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let blobs = Blobs::open(home.path().join("blobs")).unwrap();
         let sparse = File::create(home.path().join("sparse")).unwrap();
-        sparse.set_len(1 << 40).unwrap();
+        sparse.set_len(1 << 29).unwrap();
         let asked = std::cell::Cell::new(0);
         let soon_no = || {
             asked.set(asked.get() + 1);

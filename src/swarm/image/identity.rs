@@ -1,11 +1,10 @@
 //! The layer that has the application's user, and the directories that it may write to.
 
 use std::io;
-use std::path::PathBuf;
 
 use super::blobs::Blobs;
 use super::layer::{Layer, LayerWriter, Rights};
-use super::wish::Owner;
+use super::wish::{Owner, Wish};
 
 /// What `/etc/passwd` and `/etc/group` of a root file system say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,17 +47,13 @@ fn replaced(text: &str, name: &str, id: &str, line: &str) -> String {
     lines.fold(String::new(), |text, line| text + line + "\n")
 }
 
-/// Makes the layer. `writable` are empty in it. Blocks.
+/// Makes the layer. The directories of `wish` are empty in it. Blocks.
 ///
 /// # Errors
 /// A directory above a writable one cannot be looked at; the store cannot be written to.
-pub fn layer_of(
-    blobs: &Blobs,
-    accounts: &Accounts,
-    owner: &Owner,
-    writable: &[PathBuf],
-) -> io::Result<Layer> {
+pub fn layer_of(blobs: &Blobs, accounts: &Accounts, wish: &Wish) -> io::Result<Layer> {
     let mut writer = LayerWriter::new(blobs)?;
+    let owner = &wish.owner;
     let accounts = accounts.with(owner);
     for (path, text) in [
         ("/etc/passwd", &accounts.passwd),
@@ -72,10 +67,20 @@ pub fn layer_of(
         gid: owner.gid,
         mode: 0o700,
     };
-    for path in writable {
+    for path in &wish.writable {
         writer.parents(path)?;
         writer.directory(path, own, 0)?;
     }
+    // Memory is mounted there, which runc gives the mode of what it is mounted on.
+    writer.parents(&wish.tmp)?;
+    writer.directory(
+        &wish.tmp,
+        Rights {
+            mode: 0o1777,
+            ..own
+        },
+        0,
+    )?;
     writer.store()
 }
 
@@ -83,6 +88,7 @@ pub fn layer_of(
 mod tests {
     use super::super::layer::tests::entries;
     use super::*;
+    use crate::document::name::AppName;
 
     fn owner() -> Owner {
         Owner {
@@ -115,17 +121,27 @@ mod tests {
         let blobs = Blobs::open(home.path().join("blobs")).unwrap();
         let tmp = home.path().join("apps/shop/tmp");
         std::fs::create_dir_all(tmp.parent().unwrap()).unwrap();
-        let writable = [tmp.clone()];
-        let layer = layer_of(&blobs, &Accounts::default(), &owner(), &writable).unwrap();
+        let wish = Wish {
+            app: AppName::parse("shop").unwrap(),
+            code: 1,
+            files: vec![],
+            writable: vec![tmp.with_file_name("storage")],
+            tmp: tmp.clone(),
+            owner: owner(),
+            packages: vec![],
+            found: vec![],
+        };
+        let layer = layer_of(&blobs, &Accounts::default(), &wish).unwrap();
         let told = entries(&blobs, &layer);
         assert!(told[0].starts_with("Regular etc/passwd 0:0 644 ps-shop:x:998:997:"));
         assert!(told[1].starts_with("Regular etc/group 0:0 644 ps-shop:x:997:"));
-        let inner = tmp.strip_prefix("/").unwrap().display();
-        assert_eq!(
-            told.last().unwrap(),
-            &format!("Directory {inner} 998:997 700 ")
-        );
         let above = tmp.parent().unwrap().strip_prefix("/").unwrap();
+        let inner = above.display();
+        let last = [
+            format!("Directory {inner}/storage 998:997 700 "),
+            format!("Directory {inner}/tmp 998:997 1777 "),
+        ];
+        assert!(told.ends_with(&last), "{told:?}");
         let above = format!("Directory {} ", above.display());
         let is_above = |line: &&String| line.starts_with(&above) && !line.contains("998:");
         assert_eq!(told.iter().filter(is_above).count(), 1);

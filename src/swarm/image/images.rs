@@ -1,4 +1,4 @@
-//! [`Images`]: makes the images of releases, one at a time, and gives them out.
+//! [`Images`]: makes the images of releases, and gives them out.
 //!
 //! ```text
 //! DATA/swarm/   blobs/ · bases/KEY.json · images/APP/{N.json, pull_secret} · work/
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use bollard::auth::DockerCredentials;
-use tokio::sync::Mutex;
+use tokio::sync::RwLock;
 
 use super::base::Base;
 use super::base_image::BaseImage;
@@ -79,6 +79,24 @@ pub enum Origin {
     Registry(Registry),
 }
 
+impl Origin {
+    /// The host at which nodes fetch them from this server, without its port.
+    #[must_use]
+    pub fn own_host(&self) -> Option<String> {
+        let Self::Here(Some(host)) = self else {
+            return None;
+        };
+        let host = host.rsplit_once(':').map_or(&**host, |(host, _)| host);
+        Some(host.to_ascii_lowercase())
+    }
+
+    /// Whether their address is this machine's loopback.
+    #[must_use]
+    pub fn is_on_loopback(&self) -> bool {
+        matches!(self, Self::Here(Some(host)) if host.starts_with("127."))
+    }
+}
+
 /// The images of a server's applications.
 #[derive(Clone, Debug)]
 pub struct Images(Arc<Inner>);
@@ -90,8 +108,8 @@ struct Inner {
     origin: Origin,
     /// What images are built on, in the place of this machine's Debian.
     base_image: Option<BaseImage>,
-    /// One image is made at a time, and nothing is swept meanwhile.
-    turn: Mutex<()>,
+    /// Read by who makes an image, written by who sweeps: nothing is swept while one is made.
+    turn: RwLock<()>,
 }
 
 impl Images {
@@ -121,7 +139,7 @@ impl Images {
             bases: Bases::open(&directory)?,
             origin,
             base_image,
-            turn: Mutex::new(()),
+            turn: RwLock::new(()),
         })))
     }
 
@@ -138,9 +156,10 @@ impl Images {
         if let Origin::Here(None) = self.0.origin {
             return Err(no_host(log).into());
         }
-        let turn = limits.hold(self.0.turn.lock()).await;
-        let turn =
-            turn.map_err(|reached| reached.into_error(log.step(), "another image", vec![]))?;
+        let turn = limits.hold(self.0.turn.read()).await;
+        let turn = turn.map_err(|reached| {
+            reached.into_error(log.step(), "the removal of old images", vec![])
+        })?;
         let record = match self.known(wish, log, limits).await? {
             Some(record) => record,
             None => {
@@ -365,7 +384,7 @@ impl Images {
     /// Removes the images of releases that are gone, and what no image has any more.
     pub async fn sweep(&self) {
         // Who makes an image sweeps behind it.
-        let Ok(_turn) = self.0.turn.try_lock() else {
+        let Ok(_turn) = self.0.turn.try_write() else {
             return;
         };
         let own = self.clone();

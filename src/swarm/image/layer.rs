@@ -49,8 +49,8 @@ type Compressed = Hashing<GzEncoder<Writer>>;
 /// A layer that is being made. Dropped before [`LayerWriter::store`], nothing of it is left. All of it blocks.
 pub struct LayerWriter {
     archive: tar::Builder<Compressed>,
-    /// Directories that it has.
-    directories: BTreeSet<PathBuf>,
+    /// Directories above others that it has: two may be below the same.
+    above: BTreeSet<PathBuf>,
 }
 
 impl LayerWriter {
@@ -60,7 +60,7 @@ impl LayerWriter {
         let compressed = Hashing::new(GzEncoder::new(blobs.write()?, LEVEL));
         Ok(Self {
             archive: tar::Builder::new(compressed),
-            directories: BTreeSet::new(),
+            above: BTreeSet::new(),
         })
     }
 
@@ -72,7 +72,7 @@ impl LayerWriter {
     pub fn parents(&mut self, path: &Path) -> io::Result<()> {
         let above: Vec<&Path> = path.ancestors().skip(1).collect();
         for directory in above.into_iter().rev() {
-            if directory.parent().is_none() {
+            if directory.parent().is_none() || !self.above.insert(directory.to_owned()) {
                 continue;
             }
             // Where the way there leads through a link, the image has a directory.
@@ -87,14 +87,11 @@ impl LayerWriter {
         Ok(())
     }
 
-    /// Adds a directory, if the layer has none there yet.
+    /// Adds a directory.
     ///
     /// # Errors
     /// The store cannot be written to.
     pub fn directory(&mut self, path: &Path, rights: Rights, mtime: i64) -> io::Result<()> {
-        if !self.directories.insert(path.to_owned()) {
-            return Ok(());
-        }
         let mut header = header(EntryType::Directory, rights, mtime);
         self.archive
             .append_data(&mut header, below_root(path), io::empty())
@@ -266,7 +263,6 @@ pub(super) mod tests {
                 mode: 0o750,
             };
             writer.directory(Path::new("/srv/a"), own, 5).unwrap();
-            writer.directory(Path::new("/srv/a"), own, 6).unwrap();
             let content = (&b"hello, and more"[..], 5);
             writer
                 .file(Path::new("/srv/a/f"), Rights::OF_ROOT, 5, content)

@@ -113,7 +113,7 @@ impl Store {
         let (blobs, owner) = (&self.blobs, &wish.owner);
         let mut layers: Vec<Layer> = base.layers().cloned().collect();
         let accounts = base.accounts();
-        layers.push(identity::layer_of(blobs, &accounts, owner, &wish.writable)?);
+        layers.push(identity::layer_of(blobs, &accounts, wish)?);
         // The checkout is the highest: it changes with each release.
         for directory in wish.files.iter().rev() {
             layers.push(files::layer_of(blobs, directory, check)?);

@@ -16,6 +16,8 @@ pub struct Wish {
     pub files: Vec<PathBuf>,
     /// Directories that are empty in it and belong to the application's user.
     pub writable: Vec<PathBuf>,
+    /// One for temporary files: what an engine mounts there gets its rights.
+    pub tmp: PathBuf,
     pub owner: Owner,
     /// Debian packages that its root file system has: the document's,
     pub packages: Vec<Package>,

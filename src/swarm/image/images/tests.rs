@@ -17,6 +17,7 @@ pub(crate) fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
         code,
         files: vec![checkout],
         writable: vec![],
+        tmp: "/var/tmp/shop".into(),
         owner: Owner {
             user: "shop".into(),
             group: "shop".into(),
