@@ -32,6 +32,8 @@ pub struct Reach {
     pub x_app: XApp,
     /// The hosts, in lower case, on which apps are reached by path. `None` is all hosts.
     pub path_hosts: Option<Vec<String>>,
+    /// The host, without its port, at which nodes of a swarm fetch images of this server.
+    pub images_host: Option<String>,
 }
 
 pub(super) static ANY: Reach = Reach {
@@ -39,6 +41,7 @@ pub(super) static ANY: Reach = Reach {
     api_hosts: Vec::new(),
     x_app: XApp::ByPath,
     path_hosts: None,
+    images_host: None,
 };
 
 impl Reach {
@@ -46,6 +49,14 @@ impl Reach {
     #[must_use]
     pub fn is_api_host(&self, host: &str) -> bool {
         self.api_hosts.iter().any(|own| own == host)
+    }
+
+    /// Whether it is for images, which nodes send a password for: no app gets that, whatever its `domain` matches.
+    #[must_use]
+    pub fn is_for_images(&self, host: &str, path: &str) -> bool {
+        let path = path.split('?').next().unwrap_or(path);
+        let is_path = path == "/v2" || path.starts_with("/v2/");
+        is_path && self.images_host.as_deref() == Some(host)
     }
 
     /// Whether apps are reached by path on this host.

@@ -400,6 +400,9 @@ impl Table {
                 ApiPlace::Socket => Decision::NotFound,
             };
         }
+        if view.reach.is_for_images(view.host, view.path) {
+            return Decision::Api;
+        }
         if let Some(name) = view.x_app {
             let named = self.by_name(name, view.reach);
             return named.map_or(Decision::NotFound, Decision::App);

@@ -311,6 +311,30 @@ fn the_api_is_where_the_settings_say() {
 }
 
 #[test]
+fn no_app_gets_what_nodes_ask_of_the_images() {
+    let all = table(vec![route("hostile", 1, &[".*"])]);
+    let reach = Reach {
+        images_host: Some("192.0.2.1".into()),
+        ..Reach::default()
+    };
+    let asked = |host, path, x_app| {
+        let view = View {
+            x_app,
+            reach: &reach,
+            ..view(host, path)
+        };
+        answer(&all, &view)
+    };
+    for path in ["/v2", "/v2/", "/v2/shop/manifests/sha256:0", "/v2/?a"] {
+        assert_eq!(asked("192.0.2.1", path, None), "api", "{path}");
+    }
+    assert_eq!(asked("192.0.2.1", "/v2/", Some("hostile")), "api");
+    for (host, path) in [("192.0.2.1", "/v20"), ("192.0.2.1", "/"), ("other", "/v2/")] {
+        assert_eq!(asked(host, path, None), "hostile by host -0");
+    }
+}
+
+#[test]
 fn x_app_reaches_what_the_settings_say_and_by_default_what_has_a_path() {
     let hidden = Route {
         path: false,

@@ -194,14 +194,17 @@ impl Settings {
         let drains = receivers::drains(&raw)?;
         let smtp = smtp::resolve(&raw.smtp)?;
         let notify = receivers::notify(&raw, smtp.is_some())?;
-        let front = Arc::new(front(&raw, around, &directories.data));
+        let mut front = front(&raw, around, &directories.data);
+        let mut reach = reach(&raw);
         let reached = Reached {
-            api_hosts: &front.reach.api_hosts,
+            api_hosts: &reach.api_hosts,
             tls_listen: &tls_listen,
             listen: &listen,
         };
-        let is_reached = front.reach.api != ApiPlace::Socket;
+        let is_reached = reach.api != ApiPlace::Socket;
         let swarm = swarm::resolve(raw.engine.swarm, is_reached.then_some(reached))?;
+        reach.images_host = swarm.as_ref().and_then(|swarm| swarm.images.own_host());
+        front.reach = Arc::new(reach);
         Ok(Self {
             file: None,
             swarm,
@@ -226,7 +229,7 @@ impl Settings {
             log_files: raw.log_files.map_or(5, |count| count.0),
             step_timeouts: step_timeouts(&raw.step_timeouts),
             traces: traces(raw.traces)?,
-            front,
+            front: Arc::new(front),
             drains,
             notify,
             smtp,
@@ -316,6 +319,8 @@ fn reach(raw: &RawSettings) -> Reach {
             .clone()
             .map_or_else(XApp::default, |x_app| x_app.0),
         path_hosts: raw.path_hosts.as_deref().map(hosts),
+        // Known once the swarm is.
+        images_host: None,
     }
 }
 
@@ -323,7 +328,7 @@ fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings 
     let head = raw.limits.head.map_or(64 << 10, |size| size.0);
     FrontSettings {
         workers: raw.workers.map_or(around.cores, |count| count.0),
-        reach: Arc::new(reach(raw)),
+        reach: Arc::default(),
         trusted_proxies: raw
             .trusted_proxies
             .iter()
@@ -402,6 +407,25 @@ mod tests {
         assert_eq!(other.data_dir, Path::new("/home/u/.local/share/procserver"));
         assert_eq!(other.runtime_dir, Path::new("/run/user/1000/procserver"));
         assert!(other.allow_file_repos);
+    }
+
+    #[test]
+    fn where_nodes_fetch_images_is_known_to_the_front() {
+        let of = |text: &str| {
+            let raw: RawSettings = toml::from_str(text).unwrap();
+            let around = Environment::example(true);
+            let settings = Settings::resolve(raw, RawSettings::default(), &around).unwrap();
+            settings.front.reach.images_host.clone()
+        };
+        let swarm = "[engine.swarm]\nsocket = \"/run/docker.sock\"\n";
+        let listen = "listen = [\"192.0.2.1:8070\"]\n";
+        assert_eq!(of(listen), None);
+        let own = of(&format!("{listen}{swarm}"));
+        assert_eq!(own.as_deref(), Some("192.0.2.1"));
+        let named = of(&format!("{listen}api_hosts = [\"nas.local\"]\n{swarm}"));
+        assert_eq!(named.as_deref(), Some("nas.local"));
+        let other = format!("{listen}{swarm}registry = \"https://registry.local\"\n");
+        assert_eq!(of(&other), None);
     }
 
     #[test]
