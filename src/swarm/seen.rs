@@ -46,6 +46,9 @@ pub struct SeenTask {
     pub node: Option<String>,
     /// Whether nothing was heard of that machine for a while.
     pub is_out_of_reach: bool,
+    /// Whether the swarm itself has it end, or had: to run it elsewhere, or anew.
+    #[serde(default)]
+    pub is_dismissed: bool,
 }
 
 /// How far a task is.

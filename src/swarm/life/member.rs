@@ -89,7 +89,8 @@ impl Member {
             }
             TaskState::Ended(_) | TaskState::Rejected if !was_over => {
                 out.push(Command::Uncheck(number));
-                exited = ends.of(&task.id).map(|exit| self.ended(exit, now));
+                let exit = ends.of(&task.id);
+                exited = exit.map(|exit| self.ended(&task.id, exit, ends, now));
             }
             TaskState::Ended(_) | TaskState::Rejected => {}
         }
@@ -110,7 +111,7 @@ impl Member {
         // In another slot is a task that has been there before.
         let old = old.filter(|old| old.slot == task.slot && !old.state.is_over())?;
         let exit = ends.of(&old.id).unwrap_or_else(|| lost(&old));
-        Some(self.ended(exit, now))
+        Some(self.ended(&old.id, exit, ends, now))
     }
 
     fn runs(&mut self, kind: &ProcessKind, now: Instant, out: &mut Vec<Command>) {
@@ -127,9 +128,11 @@ impl Member {
         }
     }
 
-    fn ended(&mut self, exit: ExitRecord, now: Instant) -> ExitRecord {
-        // The swarm has its own delay: only whether it crashes over and over counts here.
-        self.backoff.crashed(now, 0.5);
+    fn ended(&mut self, task: &str, exit: ExitRecord, ends: &Ends, now: Instant) -> ExitRecord {
+        if !ends.is_dismissed(task) {
+            // The swarm has its own delay: only whether it crashes over and over counts here.
+            self.backoff.crashed(now, 0.5);
+        }
         (self.running_since, self.is_ready) = (None, false);
         self.last_exit = Some(exit.clone());
         exit

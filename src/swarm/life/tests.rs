@@ -17,6 +17,7 @@ fn task(id: &str, slot: u64, state: TaskState) -> SeenTask {
         address: (state == TaskState::Running).then(|| ([10, 0, 0, 2], 32_768).into()),
         node: Some("node1".to_owned()),
         is_out_of_reach: false,
+        is_dismissed: false,
     }
 }
 
@@ -160,6 +161,38 @@ fn a_task_on_a_machine_that_is_gone_ends_when_another_takes_its_place() {
     let member = tale.life.member(1).unwrap();
     let reason = member.last_exit.as_ref().unwrap().reason.as_ref().unwrap();
     assert!(reason.contains("node1"), "{reason}");
+}
+
+/// Whether web.1 keeps crashing, after seven tasks of it that end one after the other as `end` says.
+fn crashes_by(end: impl Fn(SeenTask) -> SeenTask) -> bool {
+    let mut tale = Tale::routed(1);
+    tale.tell(seen(1, &[task("t0", 1, TaskState::Running)]));
+    for n in 1..=7 {
+        let old = end(task(&format!("t{}", n - 1), 1, TaskState::Running));
+        let next = later(&format!("t{n}"), 1, TaskState::Running);
+        let told = tale.tell(seen(1, &[old, next]));
+        assert_eq!(ends(&told).len(), 1, "each end is told");
+    }
+    tale.life.member(1).unwrap().is_crashlooping()
+}
+
+#[test]
+fn what_the_swarm_moves_does_not_crash() {
+    let failed = |code| TaskState::Ended(ExitStatus::Code(code));
+    assert!(crashes_by(|old| SeenTask {
+        is_wanted: false,
+        state: failed(1),
+        ..old
+    }));
+    // It ends still, or has.
+    for state in [TaskState::Running, failed(143)] {
+        assert!(!crashes_by(|old| SeenTask {
+            is_wanted: false,
+            is_dismissed: true,
+            state,
+            ..old
+        }));
+    }
 }
 
 #[test]
