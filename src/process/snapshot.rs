@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub last_exit: Option<ExitRecord>,
     /// It could not be started for want of a port: others have to end first.
     pub has_no_port: bool,
+    /// Its engine does not start it, and would not later: `warning` says why.
+    pub is_refused: bool,
     /// Why it should get no request although it is ready.
     pub trouble: Option<Trouble>,
     /// The proxy rings it when it cannot connect.
@@ -63,6 +65,7 @@ impl Snapshot {
             crashlooping: false,
             last_exit: None,
             has_no_port: false,
+            is_refused: false,
             trouble: None,
             alarm: Alarm::default(),
             warning: None,

@@ -313,6 +313,7 @@ impl Process {
             crashlooping: self.life.is_crashlooping(),
             last_exit: self.life.last_exit().cloned(),
             has_no_port: self.has_no_port,
+            is_refused: false,
             trouble: self.watch.trouble(),
             alarm: self.watch.alarm(),
             warning: self

@@ -181,6 +181,7 @@ impl Service {
             let event = match result {
                 // Somebody was quicker: the next listing tells what there is now.
                 Ok(()) | Err(EngineError::Conflict(_)) => Event::Changed,
+                Err(error) if error.is_for_good() => Event::Refused(error.to_string()),
                 Err(error) => Event::Failed(error.to_string()),
             };
             this.apply(event, ctx);
@@ -375,6 +376,7 @@ impl Service {
             crashlooping: member.is_crashlooping(),
             last_exit: member.last_exit.clone().map(|exit| self.explained(exit)),
             has_no_port: false,
+            is_refused: self.life.is_refused(),
             trouble: watch.and_then(Watch::trouble),
             alarm: watch.map(Watch::alarm).unwrap_or_default(),
             warning: member.warning.clone().or(trouble).or_else(unready),

@@ -115,8 +115,9 @@ impl Handler<ProcessChanged> for App {
             batch,
             id: snapshot.id.clone(),
             phase: snapshot.phase,
-            // Without a free port the operation fails at once: it would only keep one waiting that could free a port.
-            exited: exited.is_some() && !is_done || snapshot.has_no_port,
+            // Without a free port the operation fails at once: it would only keep one waiting that could free a port. What
+            // its engine refuses for good does not get better either.
+            exited: exited.is_some() && !is_done || snapshot.has_no_port || snapshot.is_refused,
         };
         // The name of a leaving process is free only when its actor is gone: `make_sure_of_end` reports that. One that
         // has others goes on.

@@ -243,6 +243,27 @@ fn after_a_call_that_failed_comes_another_one_later() {
 }
 
 #[test]
+fn what_the_engine_refuses_for_good_is_told_as_such_until_a_call_is_carried_out() {
+    let mut tale = Tale::routed(1);
+    tale.tell(Event::Seen(Seen::default()));
+    tale.tell(Event::Failed("no leader".to_owned()));
+    assert!(!tale.life.is_refused());
+    tale.tell(Event::Due);
+    tale.tell(Event::Seen(Seen::default()));
+    let told = tale.tell(Event::Refused("too large".to_owned()));
+    let report = Command::Report {
+        number: 1,
+        exited: None,
+    };
+    assert!(told.contains(&report), "{told:?}");
+    assert!(tale.life.is_refused());
+    tale.tell(Event::Due);
+    tale.tell(Event::Seen(Seen::default()));
+    tale.tell(Event::Changed);
+    assert!(!tale.life.is_refused());
+}
+
+#[test]
 fn while_the_swarm_cannot_be_asked_everything_stays_as_it_was() {
     let mut tale = Tale::routed(1);
     tale.tell(seen(1, &[task("a", 1, TaskState::Running)]));
