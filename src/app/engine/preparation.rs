@@ -16,6 +16,15 @@ use crate::install::limits::{StepError, StepLimits};
 use crate::install::record::{Failure, Step};
 use crate::swarm::image::{Images, Owner, Wish, programs};
 
+/// Whether a release is made ready when it is deployed. One that runs nothing, as that of static files, is when a person
+/// has a command run in it.
+#[must_use]
+pub fn is_due(runnable: &Runnable) -> bool {
+    let release = &runnable.release;
+    let types = &release.procfile.entries;
+    !types.is_empty() || !runnable.config.cron.is_empty() || release.has_release_phase()
+}
+
 /// Makes a release ready for its engine; `None`: it is ready, or was made so before.
 #[must_use]
 pub fn preparation(
