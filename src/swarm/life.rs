@@ -168,6 +168,11 @@ impl Life {
         self.failed.as_deref().or(self.unseen.as_deref())
     }
 
+    /// What was listed last.
+    pub(super) fn last_seen(&self) -> &Seen {
+        &self.seen
+    }
+
     /// Whether [`Self::trouble`] is one that does not pass.
     pub(super) fn is_refused(&self) -> bool {
         self.is_refused

@@ -237,6 +237,7 @@ impl Service {
             if let Ok(Some(record)) = recalled {
                 this.apply(Event::Known(record.seen), ctx);
             }
+            this.since = this.swarm.observer.look();
         }));
     }
 
@@ -388,9 +389,10 @@ impl Actor for Service {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // No listing counts before what is known: it may lack what was known.
+        self.since = u64::MAX;
         self.recall(ctx);
         self.follow(ctx);
-        self.since = self.swarm.observer.look();
     }
 }
 
@@ -402,6 +404,7 @@ impl StreamHandler<Observed> for Service {
         match observed.listing {
             Some(Ok(listing)) => {
                 let seen = listing.of(&self.spec.name(), self.id.as_deref());
+                let seen = seen.with_addresses_of(self.life.last_seen());
                 if let Some(service) = &seen.service {
                     self.id = Some(service.id.clone());
                 }

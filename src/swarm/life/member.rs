@@ -13,6 +13,9 @@ use crate::swarm::seen::{SeenTask, TaskState};
 /// How long a process that is not routed must have run to be ready.
 pub(super) const ALIVE: Duration = Duration::from_secs(1);
 
+/// What to do where a swarm has lost what it is to tell of a task.
+const NO_PORT: &str = "the swarm tells no port of it, so it gets no request: a restart of the application has it made anew";
+
 /// One process.
 #[derive(Clone, Debug)]
 pub(in crate::swarm) struct Member {
@@ -86,6 +89,9 @@ impl Member {
                     out.push(Command::Check { number, task });
                 }
                 self.runs(kind, now, out);
+                if kind.is_routed && task.address.is_none() {
+                    (self.is_ready, self.warning) = (false, Some(NO_PORT.to_owned()));
+                }
             }
             TaskState::Ended(_) | TaskState::Rejected if !was_over => {
                 out.push(Command::Uncheck(number));
@@ -174,6 +180,7 @@ fn lost(task: &SeenTask) -> ExitRecord {
         status: ExitStatus::Unknown,
         at: task.at,
         oom: false,
-        reason: node.map(|node| format!("the swarm runs it elsewhere; it was on {node}")),
+        reason: node
+            .map(|node| format!("the swarm has put another in its place; it was on {node}")),
     }
 }
