@@ -314,6 +314,7 @@ impl Process {
             last_exit: self.life.last_exit().cloned(),
             has_no_port: self.has_no_port,
             is_refused: false,
+            is_fetching: false,
             trouble: self.watch.trouble(),
             alarm: self.watch.alarm(),
             warning: self

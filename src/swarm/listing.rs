@@ -226,6 +226,7 @@ fn seen_task(
                 state.is_some_and(|state| state != models::NodeState::READY)
             }),
             is_dismissed: is_dismissed(told, is_wanted),
+            is_fetching: told == models::TaskState::PREPARING,
         },
     ))
 }

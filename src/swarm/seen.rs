@@ -49,6 +49,9 @@ pub struct SeenTask {
     /// Whether the swarm itself has it end, or had: to run it elsewhere, or anew.
     #[serde(default)]
     pub is_dismissed: bool,
+    /// Whether its machine fetches the image.
+    #[serde(default)]
+    pub is_fetching: bool,
 }
 
 /// How far a task is.

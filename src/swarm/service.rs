@@ -378,6 +378,7 @@ impl Service {
             last_exit: member.last_exit.clone().map(|exit| self.explained(exit)),
             has_no_port: false,
             is_refused: self.life.is_refused(),
+            is_fetching: task.is_some_and(|task| task.is_fetching),
             trouble: watch.and_then(Watch::trouble),
             alarm: watch.map(Watch::alarm).unwrap_or_default(),
             warning: member.warning.clone().or(trouble).or_else(unready),

@@ -224,7 +224,7 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
             false => "could not be started",
         };
         let reason = format!("{id} {what} within {within}");
-        return Failure::new(Step::Start, reason).hint(warning.unwrap_or_default());
+        return Failure::new(Step::Start, reason).hint(warning.as_deref().unwrap_or(SLOW));
     };
     let path = check.path.as_deref().unwrap_or("/");
     let (reason, hint) = match batch.diagnoses.get(id) {

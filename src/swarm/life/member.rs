@@ -79,7 +79,7 @@ impl Member {
         let was_over = known.is_some_and(|known| known.state.is_over());
         match task.state {
             TaskState::Waiting => {
-                self.warning = task.message.clone();
+                self.warning = task.message.clone().or_else(|| fetching(&task));
                 // Not of a task that ran before; but nothing here depends on the order of an engine's answers.
                 (self.running_since, self.is_ready) = (None, false);
             }
@@ -166,11 +166,20 @@ impl Member {
 
     fn differs(&self, before: &Self) -> bool {
         let address = |m: &Self| m.task.as_ref().and_then(|t| t.address);
-        self.phase != before.phase
+        let fetches = |m: &Self| m.task.as_ref().is_some_and(|t| t.is_fetching);
+        fetches(self) != fetches(before)
+            || self.phase != before.phase
             || self.warning != before.warning
             || address(self) != address(before)
             || self.is_crashlooping() != before.is_crashlooping()
     }
+}
+
+/// What a task does that its machine fetches the image for.
+fn fetching(task: &SeenTask) -> Option<String> {
+    let node = task.node.as_deref().unwrap_or("its node");
+    task.is_fetching
+        .then(|| format!("{node} fetches the image"))
 }
 
 /// The end of a task that nobody saw.

@@ -18,6 +18,7 @@ fn task(id: &str, slot: u64, state: TaskState) -> SeenTask {
         node: Some("node1".to_owned()),
         is_out_of_reach: false,
         is_dismissed: false,
+        is_fetching: false,
     }
 }
 
@@ -193,6 +194,63 @@ fn what_the_swarm_moves_does_not_crash() {
             ..old
         }));
     }
+}
+
+#[test]
+fn a_running_task_keeps_an_address_that_the_swarm_has_lost() {
+    let Event::Seen(before) = seen(1, &[task("a", 1, TaskState::Running)]) else {
+        unreachable!();
+    };
+    let lost = SeenTask {
+        address: None,
+        ..task("a", 1, TaskState::Running)
+    };
+    let of = |id: &str| Seen {
+        tasks: vec![SeenTask {
+            id: id.to_owned(),
+            ..lost.clone()
+        }],
+        ..before.clone()
+    };
+    assert_eq!(of("a").with_addresses_of(&before), before);
+    assert_eq!(of("b").with_addresses_of(&before), of("b"));
+}
+
+#[test]
+fn a_process_that_no_port_is_told_of_is_not_ready_and_says_so() {
+    let mut tale = Tale::routed(1);
+    let ready = Event::Checked {
+        task: "a".to_owned(),
+        is_ready: true,
+    };
+    let runs = task("a", 1, TaskState::Running);
+    tale.tell(seen(1, std::slice::from_ref(&runs)));
+    tale.tell(ready.clone());
+    let lost = SeenTask {
+        address: None,
+        ..runs.clone()
+    };
+    tale.tell(seen(1, &[lost]));
+    assert_eq!(tale.phases(), [Phase::Starting]);
+    let warning = tale.life.member(1).unwrap().warning.clone();
+    assert!(warning.unwrap().contains("restart"));
+    tale.tell(seen(1, &[runs]));
+    tale.tell(ready);
+    assert_eq!(tale.phases(), [Phase::Ready]);
+    assert_eq!(tale.life.member(1).unwrap().warning, None);
+}
+
+#[test]
+fn a_task_whose_machine_fetches_the_image_says_so() {
+    let mut tale = Tale::routed(1);
+    let fetches = SeenTask {
+        is_fetching: true,
+        ..task("a", 1, TaskState::Waiting)
+    };
+    let told = tale.tell(seen(1, &[fetches]));
+    assert!(told.iter().any(|c| matches!(c, Command::Report { .. })));
+    let warning = tale.life.member(1).unwrap().warning.clone();
+    assert_eq!(warning.as_deref(), Some("node1 fetches the image"));
 }
 
 #[test]

@@ -15,6 +15,7 @@ fn task(state: TaskState) -> SeenTask {
         node: Some("node1".to_owned()),
         is_out_of_reach: false,
         is_dismissed: false,
+        is_fetching: false,
     }
 }
 
