@@ -33,14 +33,16 @@ pub fn preparation(
     log: InstallLog,
     limit: Duration,
 ) -> Option<impl Future<Output = Result<Runnable, Failure>> + use<>> {
-    let Engine::Swarm(_, images) = &runnable.engine else {
+    let Engine::Swarm(swarm, images) = &runnable.engine else {
         return None;
     };
     if runnable.image.is_some() {
         return None;
     }
     let (images, runnable, dirs) = (images.clone(), runnable.clone(), dirs.clone());
+    let (notes, app) = (swarm.volume_notes.clone(), runnable.config.name.clone());
     Some(async move {
+        let _noted = actix_rt::task::spawn_blocking(move || notes.note(&app)).await;
         log.line("=== image").await;
         failpoint::reach("before image");
         let began = Instant::now();
