@@ -272,3 +272,26 @@ impl Handler<Find> for Apps {
         self.find(&name).map(|(_, app)| app)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::document::config::Rules;
+
+    #[test]
+    fn a_document_counts_as_it_is_written() {
+        let config = |values: usize| {
+            // Each line is indented in the file.
+            let env: serde_json::Map<_, _> = (0..values)
+                .map(|n| (format!("A{n}"), "x".repeat(1000).into()))
+                .collect();
+            let document = json!({"name": "a", "repo": {"url": "https://h/a.git"}, "env": env});
+            AppConfig::from_document(document, &Rules::default()).unwrap()
+        };
+        assert_eq!(check_size(&config(1000)), Ok(()));
+        let told = check_size(&config(1040)).unwrap_err();
+        assert!(told.to_string().contains("1024 at most"), "{told}");
+    }
+}
