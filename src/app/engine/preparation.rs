@@ -42,7 +42,6 @@ pub fn preparation(
     let (images, runnable, dirs) = (images.clone(), runnable.clone(), dirs.clone());
     let (notes, app) = (swarm.volume_notes.clone(), runnable.config.name.clone());
     Some(async move {
-        let _noted = actix_rt::task::spawn_blocking(move || notes.note(&app)).await;
         log.line("=== image").await;
         failpoint::reach("before image");
         let began = Instant::now();
@@ -52,6 +51,7 @@ pub fn preparation(
         let made = image_of(&images, runnable, dirs, &log, &limits).await;
         match &made {
             Ok(_) => {
+                let _noted = actix_rt::task::spawn_blocking(move || notes.note(&app)).await;
                 failpoint::reach("after image");
                 log.line(format!("=== image done in {}", elapsed(began.elapsed())))
                     .await;
