@@ -28,7 +28,7 @@ use crate::document::name::AppName;
   procserver stop blog -p run.1                ends it
   procserver run blog                          lists those that run, and the last that ended
 
-The command runs in the current release, as a process of the application does: its user, environment, sandbox and limits (limits.run), without a port. A deploy leaves it alone; \"stop\" and \"rm\" of the application end it. If this program goes away, the command is ended, unless it is detached.
+The command runs in the current release, as a process of the application does: its user, environment, sandbox and limits (limits.run), without a port. A deploy leaves it alone; \"stop\" and \"rm\" of the application end it. If this program goes away, the command is ended, unless it is detached. On a swarm it runs on any node, with the volumes of that node, without a terminal (-T), and gets no input: it reads from $STORAGE_DIR, or from where it can fetch it.
 
 Exit code: the command's, or 128 and the number of the signal that ended it; 1 when the connection broke.")]
 pub struct RunArgs {

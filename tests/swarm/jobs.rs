@@ -127,6 +127,7 @@ fn who_cannot_be_served_is_told_why(server: &Server) {
     let (code, told) = fed(verb(server, &["run", "echo", "sleep 600"]), b"typed");
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("a swarm gives a command no input"), "{told}");
+    assert!(!told.contains("before the command did"), "{told}");
 }
 
 fn one_is_ended(server: &Server) {
