@@ -22,6 +22,7 @@ use super::gate;
 use super::problem::Problem;
 use super::state::ApiState;
 use crate::document::name::AppName;
+use crate::failpoint;
 use crate::swarm::image::Images;
 use crate::swarm::image::digest::Digest;
 use crate::swarm::image::manifest::MANIFEST;
@@ -156,7 +157,11 @@ async fn give(
     if name != app.as_str() {
         return Err(Refused::unknown());
     }
-    let found = web::block(move || find(&images, &app, &digest)).await;
+    let found = web::block(move || {
+        failpoint::reach("an image is fetched");
+        find(&images, &app, &digest)
+    });
+    let found = found.await;
     let found = found.map_err(|_| Refused::stopping())?;
     let file = found.map_err(|error| Refused::unreadable(&error))?;
     let file = file.ok_or_else(Refused::unknown)?;

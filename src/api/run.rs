@@ -126,7 +126,7 @@ pub(super) fn shown(one: &Listed) -> Value {
         "release": record.release,
         "attached": record.attached,
         "pid": snapshot.and_then(|s| s.pid),
-        "node": place.and_then(|place| place.node.clone()),
+        "node": record.node,
         "task": place.map(|place| place.task.clone()),
         "warning": snapshot.and_then(|s| s.warning.clone()),
         "started_at": record.created,

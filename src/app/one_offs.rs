@@ -220,6 +220,7 @@ impl OneOffs {
             timeout: wish.time_limit.map(|limit| limit.as_secs()),
             created: now,
             due,
+            node: None,
             exit: None,
         };
         self.live
@@ -336,6 +337,8 @@ impl Live {
         exited: Option<&ExitRecord>,
         now: jiff::Timestamp,
     ) -> bool {
+        let node = snapshot.place.as_ref().and_then(|place| place.node.clone());
+        self.record.node = node.or_else(|| self.record.node.take());
         let is_known = exited.is_some_and(|exit| exit.status != ExitStatus::Unknown);
         if snapshot.pid.is_some() || snapshot.started_at.is_some() || is_known {
             self.answer(|record| {
@@ -392,6 +395,7 @@ pub fn unknown_exit(is_attached: bool, now: jiff::Timestamp) -> ExitRecord {
 mod tests {
     use super::*;
     use crate::process::identity::Identity;
+    use crate::process::snapshot::Place;
 
     fn record(number: u64, exit: bool) -> OneOffRecord {
         OneOffRecord {
@@ -404,6 +408,7 @@ mod tests {
             timeout: Some(60),
             created: jiff::Timestamp::UNIX_EPOCH,
             due: None,
+            node: None,
             exit: exit.then(|| unknown_exit(false, jiff::Timestamp::UNIX_EPOCH)),
         }
     }
@@ -453,6 +458,22 @@ mod tests {
         }
         let ids: Vec<_> = all.all().map(|(record, _)| record.number).collect();
         assert_eq!((ids.len(), ids[0]), (KEPT, 6));
+    }
+
+    #[test]
+    fn the_machine_that_one_was_on_is_known_when_it_is_over() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let mut live = Live::new(record(1, false), None, None);
+        let mut told = Snapshot::new("run.1".to_owned(), Phase::Ready);
+        told.place = Some(Place {
+            node: Some("node2".to_owned()),
+            task: "t".to_owned(),
+        });
+        live.hear(&told, None, now);
+        let exit = unknown_exit(false, now);
+        let stopped = Snapshot::new("run.1".to_owned(), Phase::Stopped);
+        live.hear(&stopped, Some(&exit), now);
+        assert_eq!(live.record.node.as_deref(), Some("node2"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::document::name::AppName;
   procserver stop blog -p run.1                ends it
   procserver run blog                          lists those that run, and the last that ended
 
-The command runs in the current release, as a process of the application does: its user, environment, sandbox and limits (limits.run), without a port. A deploy leaves it alone; \"stop\" and \"rm\" of the application end it. If this program goes away, the command is ended, unless it is detached.
+The command runs in the current release, as a process of the application does: its user, environment, sandbox and limits (limits.run), without a port. A deploy leaves it alone; \"stop\" and \"rm\" of the application end it. If this program goes away, the command is ended, unless it is detached. On a swarm it runs on any node, with the volumes of that node, without a terminal (-T), and gets no input: it reads from $STORAGE_DIR, or from where it can fetch it.
 
 Exit code: the command's, or 128 and the number of the signal that ended it; 1 when the connection broke.")]
 pub struct RunArgs {
@@ -137,24 +137,32 @@ async fn list(path: &str, client: &Client, out: &mut Output) -> anyhow::Result<E
         out.line("nothing was run: procserver run NAME -- COMMAND")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let rows: Vec<_> = all
-        .iter()
-        .map(|one| {
-            vec![
-                cell(&one["id"]),
-                cell(&one["state"]),
-                cell(&one["release"]),
-                time(&one["started_at"]),
-                super::ps::last_exit(&one["last_exit"]),
-                cell(&one["command"]),
-            ]
-        })
-        .collect();
-    out.table(
-        &["RUN", "STATE", "RELEASE", "STARTED", "EXIT", "COMMAND"],
-        &rows,
-    )?;
+    let (headings, rows) = table(&all);
+    out.table(&headings, &rows)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// With the machines of a swarm that they are on, or were, if there are any.
+fn table(all: &[Value]) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let mut headings = vec!["RUN", "STATE", "RELEASE", "STARTED", "EXIT", "COMMAND"];
+    let row = |one: &Value| {
+        vec![
+            cell(&one["id"]),
+            cell(&one["state"]),
+            cell(&one["release"]),
+            time(&one["started_at"]),
+            super::ps::last_exit(&one["last_exit"]),
+            cell(&one["command"]),
+        ]
+    };
+    let mut rows: Vec<_> = all.iter().map(row).collect();
+    if all.iter().any(|one| one["node"].is_string()) {
+        headings.insert(2, "NODE");
+        for (row, one) in rows.iter_mut().zip(all) {
+            row.insert(2, cell(&one["node"]));
+        }
+    }
+    (headings, rows)
 }
 
 #[cfg(test)]
@@ -172,6 +180,19 @@ mod tests {
         assert_eq!(
             told(&["echo", "a b", "it's", ""]),
             "echo 'a b' 'it'\\''s' ''"
+        );
+    }
+
+    #[test]
+    fn the_list_has_nodes_where_there_are_any() {
+        let here = json!({"id": "run.1", "state": "ready", "node": null});
+        let (headings, rows) = table(std::slice::from_ref(&here));
+        assert!(!headings.contains(&"NODE") && rows[0].len() == headings.len());
+        let there = json!({"id": "run.2", "state": "ready", "node": "node2"});
+        let (headings, rows) = table(&[here, there]);
+        assert_eq!(
+            (headings[2], &*rows[0][2], &*rows[1][2]),
+            ("NODE", "-", "node2")
         );
     }
 }

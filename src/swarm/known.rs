@@ -67,6 +67,12 @@ impl Known {
         let _gone = std::fs::remove_file(self.file(name));
     }
 
+    /// An app is gone: one that is made anew under its name has none of its services.
+    pub fn forget_app(&self, app: &str) {
+        let records = self.of_app(app);
+        records.iter().for_each(|record| self.forget(&record.name));
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.json"))
     }
@@ -101,5 +107,9 @@ mod tests {
         assert_eq!(known.of("a"), None);
         std::fs::write(home.path().join("known/c.json"), "{").unwrap();
         assert_eq!(known.of("c"), None);
+        known.keep(&record("a", "shop"));
+        known.forget_app("shop");
+        assert_eq!(known.of("a"), None);
+        assert_eq!(known.of_app("blog"), [record("b", "blog")]);
     }
 }

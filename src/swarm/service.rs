@@ -185,6 +185,7 @@ impl Service {
             let event = match result {
                 // Somebody was quicker: the next listing tells what there is now.
                 Ok(()) | Err(EngineError::Conflict(_)) => Event::Changed,
+                Err(error) if error.is_for_good() => Event::Refused(error.to_string()),
                 Err(error) => Event::Failed(error.to_string()),
             };
             this.apply(event, ctx);
@@ -240,6 +241,7 @@ impl Service {
             if let Ok(Some(record)) = recalled {
                 this.apply(Event::Known(record.seen), ctx);
             }
+            this.since = this.swarm.observer.look();
         }));
     }
 
@@ -379,6 +381,8 @@ impl Service {
             crashlooping: member.is_crashlooping(),
             last_exit: member.last_exit.clone().map(|exit| self.explained(exit)),
             has_no_port: false,
+            is_refused: self.life.is_refused(),
+            is_fetching: task.is_some_and(|task| task.is_fetching),
             trouble: watch.and_then(Watch::trouble),
             alarm: watch.map(Watch::alarm).unwrap_or_default(),
             warning: member.warning.clone().or(trouble).or_else(unready),
@@ -390,9 +394,10 @@ impl Actor for Service {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // No listing counts before what is known: it may lack what was known.
+        self.since = u64::MAX;
         self.recall(ctx);
         self.follow(ctx);
-        self.since = self.swarm.observer.look();
     }
 }
 
@@ -404,6 +409,7 @@ impl StreamHandler<Observed> for Service {
         match observed.listing {
             Some(Ok(listing)) => {
                 let seen = listing.of(&self.spec.name(), self.id.as_deref());
+                let seen = seen.with_addresses_of(self.life.last_seen());
                 if let Some(service) = &seen.service {
                     self.id = Some(service.id.clone());
                 }

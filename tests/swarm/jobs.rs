@@ -127,6 +127,7 @@ fn who_cannot_be_served_is_told_why(server: &Server) {
     let (code, told) = fed(verb(server, &["run", "echo", "sleep 600"]), b"typed");
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("a swarm gives a command no input"), "{told}");
+    assert!(!told.contains("before the command did"), "{told}");
 }
 
 fn one_is_ended(server: &Server) {
@@ -136,11 +137,22 @@ fn one_is_ended(server: &Server) {
     eventually("its output is in the log", LONG, || {
         (logged(server, &id) == ["printed"]).then_some(())
     });
-    assert_eq!(server.process("echo", &id)["state"], "ready");
+    let process = server.process("echo", &id);
+    assert_eq!(process["state"], "ready");
+    assert_eq!(
+        [&process["node"], &process["task"]],
+        [&one["node"], &one["task"]]
+    );
+    let on = format!("on {}", one["node"].as_str().unwrap());
     let shown = finish(&mut verb(server, &["ps", "echo"])).success();
-    assert!(shown.contains(&id), "{shown}");
+    let row = shown.lines().find(|line| line.contains(&id));
+    assert!(row.is_some_and(|row| row.contains(&on)), "{shown}");
     finish(&mut verb(server, &["stop", "echo", "-p", &id])).success();
-    listed(server, &id, is_over);
+    let over = listed(server, &id, is_over);
+    assert_eq!(over["node"], one["node"], "its volumes are there");
+    let shown = run(server, &[]).success();
+    let row = shown.lines().find(|line| line.contains(&id));
+    assert!(row.is_some_and(|row| row.contains(&on[3..])), "{shown}");
 }
 
 fn the_next_server_goes_on_with_what_is_detached(engines: &Engines, server: &mut Server) {

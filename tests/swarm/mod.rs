@@ -18,4 +18,5 @@ mod measured;
 mod own_authority;
 mod shared;
 mod shortage;
+mod slow_fetch;
 mod volumes;

@@ -5,9 +5,10 @@ use std::io;
 use actix::prelude::*;
 use serde::Serialize;
 
-use super::removals::end_processes;
+use super::removals::end_all;
 use super::{Apps, AppsError};
 use crate::app::config_dir;
+use crate::app::engine::elsewhere;
 use crate::app::removal::finish_removal;
 use crate::document::name::AppName;
 
@@ -68,15 +69,16 @@ impl Handler<RemoveOrphan> for Apps {
         // So that nobody adds an app of that name meanwhile.
         self.finishing.insert(name.clone());
         let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
-        let gone = name.clone();
+        let (gone, context) = (name.clone(), self.context.clone());
         let removed = async move {
-            end_processes(&dirs).await;
-            let remove = move || {
-                if !dirs.root().is_dir() {
-                    return Err(io::ErrorKind::NotFound.into());
-                }
-                finish_removal(&directory, &gone, &dirs, false)
-            };
+            let root = dirs.root().to_owned();
+            let is_there = actix_rt::task::spawn_blocking(move || root.is_dir()).await;
+            if !is_there.unwrap_or_default() {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            end_all(&gone, &dirs, &context).await;
+            elsewhere::remove_volumes(gone.clone(), context).await;
+            let remove = move || finish_removal(&directory, &gone, &dirs, false);
             let removed = actix_rt::task::spawn_blocking(remove).await;
             removed.unwrap_or_else(|e| Err(io::Error::other(e)))
         };

@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use super::requests::stored;
 use super::{Apps, AppsError, Removal, Rescan};
 use crate::app::config_dir;
+use crate::app::context::AppContext;
 use crate::app::deployer::{Accepted, Action};
+use crate::app::engine::elsewhere;
 use crate::app::operations::Ticket;
 use crate::app::removal::finish_removal;
 use crate::app::supervisor::{Act, App};
@@ -115,9 +117,12 @@ impl Apps {
         }
         log::info!("{name}: its removal goes on");
         let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
-        let gone = name.clone();
+        let (gone, context) = (name.clone(), self.context.clone());
         let finished = async move {
-            end_processes(&dirs).await;
+            end_all(&gone, &dirs, &context).await;
+            if !keep_storage {
+                elsewhere::remove_volumes(gone.clone(), context).await;
+            }
             let finish = move || finish_removal(&directory, &gone, &dirs, keep_storage);
             actix_rt::task::spawn_blocking(finish)
                 .await
@@ -142,12 +147,18 @@ impl Apps {
             "{name} has no document any more: it is stopped, {} is kept until \"procserver orphans rm {name}\"",
             dirs.root().display()
         );
-        let ended = async move { end_processes(&dirs).await };
+        let (name, context) = (name.clone(), self.context.clone());
+        let ended = async move { end_all(&name, &dirs, &context).await };
         ctx.spawn(ended.into_actor(self));
     }
 }
 
-pub(super) async fn end_processes(dirs: &AppDirs) {
+/// Ends what any engine runs of an app that has no actor.
+pub(super) async fn end_all(name: &AppName, dirs: &AppDirs, context: &AppContext) {
+    futures::join!(end_processes(dirs), elsewhere::end(name, context));
+}
+
+async fn end_processes(dirs: &AppDirs) {
     let of = dirs.clone();
     let look = move || survivors::survivors(of.runtime(), &Users::of_app(&of));
     let alive = actix_rt::task::spawn_blocking(look).await;

@@ -36,6 +36,9 @@ pub struct OneOffRecord {
     /// The time of its schedule, of a run of a job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due: Option<jiff::Timestamp>,
+    /// The machine of a swarm that it is, or was, on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<ExitRecord>,
 }
@@ -130,6 +133,7 @@ mod tests {
             timeout: Some(60),
             created: jiff::Timestamp::UNIX_EPOCH,
             due: None,
+            node: None,
             exit: None,
         };
         let at = |seconds| jiff::Timestamp::from_second(seconds).unwrap();

@@ -19,6 +19,7 @@ use crate::process::diagnosis::{Diagnosis, diagnose};
 use crate::process::phase::Phase;
 use crate::process::port_holder;
 use crate::process::readiness::Unready;
+use crate::process::snapshot::Snapshot;
 use crate::process::spec::instance_directory;
 use crate::supervision::ChildRef;
 
@@ -148,6 +149,9 @@ fn exited(batch: Option<&Batch>, id: &str) -> Failure {
         let reason = format!("{id} could not be started: {why}");
         return Failure::new(Step::Start, reason).hint(NO_PORT);
     }
+    if let Some(why) = snapshot.filter(|s| s.is_refused) {
+        return refused(id, why.warning.as_deref().unwrap_or_default());
+    }
     let exit = snapshot.and_then(|s| s.last_exit.clone());
     let Some(exit) = exit else {
         return Failure::new(Step::Start, format!("{id} ended before it was ready"));
@@ -175,6 +179,15 @@ fn exited(batch: Option<&Batch>, id: &str) -> Failure {
     Failure::new(Step::Start, reason)
         .status(exit.status)
         .hint(hint)
+}
+
+/// The failure of a process that its engine does not start.
+fn refused(id: &str, why: &str) -> Failure {
+    let failure = Failure::new(Step::Start, format!("{id} could not be started: {why}"));
+    match why.contains("too large") || why.contains("larger than") {
+        true => failure.hint(TOO_LARGE),
+        false => failure,
+    }
 }
 
 /// The failure of a process that ended with 0 before all were ready.
@@ -206,13 +219,7 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
     let warning = snapshot.and_then(|s| s.warning.clone());
     let Some(port) = snapshot.and_then(|s| s.port) else {
         // What another engine runs has no port of this machine.
-        let runs = snapshot.is_some_and(|s| s.started_at.is_some());
-        let what = match runs {
-            true => "did not get ready",
-            false => "could not be started",
-        };
-        let reason = format!("{id} {what} within {within}");
-        return Failure::new(Step::Start, reason).hint(warning.unwrap_or_default());
+        return late_elsewhere(id, snapshot, &within.to_string());
     };
     let path = check.path.as_deref().unwrap_or("/");
     let (reason, hint) = match batch.diagnoses.get(id) {
@@ -220,6 +227,26 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
         None => (format!("did not get ready on port {port}"), SLOW),
     };
     Failure::new(Step::Start, format!("{id} {reason} within {within}"))
+        .hint(warning.unwrap_or_else(|| hint.to_owned()))
+}
+
+/// The failure of a process that another engine runs, and that is not ready.
+fn late_elsewhere(id: &str, snapshot: Option<&Snapshot>, within: &str) -> Failure {
+    let place = snapshot.and_then(|s| s.place.as_ref());
+    let node = place.and_then(|place| place.node.as_deref());
+    if snapshot.is_some_and(|s| s.is_fetching) {
+        let node = node.unwrap_or("its node");
+        let reason = format!("{id}: {node} has not fetched the image in time");
+        return Failure::new(Step::Start, reason).hint(SLOW_NODE);
+    }
+    let (what, hint) = match (snapshot.is_some_and(|s| s.started_at.is_some()), place) {
+        (true, _) => ("did not get ready", SLOW),
+        (false, Some(_)) => ("could not be started", NOT_STARTED),
+        (false, None) => ("could not be started", SLOW),
+    };
+    let on = node.map(|node| format!(" on {node}")).unwrap_or_default();
+    let warning = snapshot.and_then(|s| s.warning.clone());
+    Failure::new(Step::Start, format!("{id} {what}{on} within {within}"))
         .hint(warning.unwrap_or_else(|| hint.to_owned()))
 }
 
@@ -231,6 +258,15 @@ const NO_SUCH_IMAGE: &str = "No such image";
 
 const NO_IMAGE: &str = "the node could not fetch the image: \"procserver doctor\" says how images get to nodes, and \
                         \"journalctl -u docker\" on the node why that one did not";
+
+const TOO_LARGE: &str = "a swarm keeps the command and all variables of a service in one message, of about 1 MiB: keep \
+                         what is large in a file of the repository or in $STORAGE_DIR instead of `env` or .env";
+
+const SLOW_NODE: &str = "step_timeouts.packages is how long that may take; \"journalctl -u docker\" on the node says what its \
+                         engine does: look at its way to the server or the registry, and at its disk";
+
+const NOT_STARTED: &str = "\"procserver doctor\" says what the swarm lacks, and \"journalctl -u docker\" on the node what its \
+                           engine does; one with much to do needs a larger health_check.boot_timeout";
 
 const SLOW: &str = "a slow start needs a larger health_check.boot_timeout";
 
@@ -325,4 +361,45 @@ async fn lines_of(
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::snapshot::Place;
+
+    #[test]
+    fn what_another_machine_has_not_started_in_time_is_told_with_what_to_do() {
+        let on_node = Snapshot {
+            place: Some(Place {
+                node: Some("node2".to_owned()),
+                task: "t".to_owned(),
+            }),
+            ..Snapshot::new("web.1".to_owned(), Phase::Starting)
+        };
+        let fetches = Snapshot {
+            is_fetching: true,
+            ..on_node.clone()
+        };
+        let runs = Snapshot {
+            started_at: Some(jiff::Timestamp::UNIX_EPOCH),
+            ..on_node.clone()
+        };
+        for (snapshot, wanted) in [
+            (None, "web.1 could not be started within 1m"),
+            (
+                Some(&fetches),
+                "web.1: node2 has not fetched the image in time",
+            ),
+            (
+                Some(&on_node),
+                "web.1 could not be started on node2 within 1m",
+            ),
+            (Some(&runs), "web.1 did not get ready on node2 within 1m"),
+        ] {
+            let failure = late_elsewhere("web.1", snapshot, "1m");
+            assert_eq!(failure.reason, wanted);
+            assert!(failure.hint.is_some_and(|hint| !hint.is_empty()));
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use awc::ws::{Frame, Message};
+use awc::ws::{CloseCode, Frame, Message};
 use bytes::Bytes;
 use futures::{Sink, SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -37,6 +37,9 @@ pub(super) async fn follow(place: &str, tty: bool, client: &Client) -> anyhow::R
         End::Exit(exit) => Ok(exit_code(&exit)),
         End::NobodyReads => Ok(ExitCode::from(BROKEN_PIPE)),
         End::Signal(number) => Ok(ExitCode::from(128_u8.saturating_add(number))),
+        End::Refused(why) => {
+            bail!("{why}; the command was ended. \"< /dev/null\" gives it none")
+        }
         End::Broken(why) => bail!(
             "{why} before the command did: the server was stopped, killed or replaced, and the command ends with that"
         ),
@@ -49,6 +52,8 @@ enum End {
     NobodyReads,
     /// This program was asked to end.
     Signal(u8),
+    /// The server does not pass on what was typed.
+    Refused(String),
     Broken(String),
 }
 
@@ -144,7 +149,13 @@ fn take(frame: Frame) -> io::Result<Taken> {
         }
         Frame::Ping(bytes) => return Ok(Taken::Pong(bytes)),
         Frame::Close(reason) => {
+            let is_refusal = reason
+                .as_ref()
+                .is_some_and(|r| r.code == CloseCode::Unsupported);
             let why = reason.and_then(|reason| reason.description);
+            if let (true, Some(why)) = (is_refusal, &why) {
+                return Ok(Taken::End(End::Refused(why.clone())));
+            }
             let why = why.map_or_else(String::new, |why| format!(" ({why})"));
             return Ok(Taken::End(End::Broken(format!(
                 "the server closed the connection{why}"
@@ -197,5 +208,29 @@ fn exit_code(exit: &Value) -> ExitCode {
         (Some(code), _) => ExitCode::from(code),
         (None, Some(signal)) => ExitCode::from(128_u8.saturating_add(signal)),
         (None, None) => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use awc::ws::CloseReason;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_takes_no_input_is_told_from_one_that_goes_away() {
+        let closed = |code, why: &str| {
+            let description = Some(why.to_owned());
+            let reason = CloseReason { code, description };
+            match take(Frame::Close(Some(reason))).unwrap() {
+                Taken::End(End::Refused(why)) => format!("refused: {why}"),
+                Taken::End(End::Broken(why)) => why,
+                _ => panic!("a close is an end"),
+            }
+        };
+        let refused = closed(CloseCode::Unsupported, "no input");
+        assert_eq!(refused, "refused: no input");
+        let stops = closed(CloseCode::Away, "the server stops");
+        assert_eq!(stops, "the server closed the connection (the server stops)");
     }
 }
