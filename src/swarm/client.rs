@@ -16,6 +16,10 @@ use bollard::query_parameters::{
 use futures::Stream;
 use tokio::sync::OnceCell;
 
+/// What environment and command of a service may have; bytes. Each task has them, and managers put many tasks into one
+/// message, which is of a bounded size: with larger ones nothing is scheduled any more, whoever it is of.
+const LARGEST: usize = 128 << 10;
+
 /// How long an engine may take to answer.
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -36,6 +40,11 @@ pub enum EngineError {
     Conflict(String),
     #[error("the engine says: {0}")]
     Refused(String),
+    #[error(
+        "its environment and its command have {0} bytes, and more than {LARGEST} can stop a whole swarm: put what is large \
+         into files"
+    )]
+    TooLarge(usize),
 }
 
 /// What an engine says of a specification that no attempt makes good.
@@ -47,7 +56,7 @@ impl EngineError {
     #[must_use]
     pub fn is_for_good(&self) -> bool {
         let is_for_good = |why: &str| FOR_GOOD.iter().any(|text| why.contains(text));
-        matches!(self, Self::Refused(why) if is_for_good(why))
+        matches!(self, Self::TooLarge(_)) || matches!(self, Self::Refused(why) if is_for_good(why))
     }
 }
 
@@ -135,12 +144,13 @@ impl Client {
     }
 
     /// # Errors
-    /// [`EngineError::Conflict`] where there is one of its name, and others.
+    /// [`EngineError::Conflict`] where there is one of its name, [`EngineError::TooLarge`], and others.
     pub async fn create(
         &self,
         spec: ServiceSpec,
         credentials: Option<DockerCredentials>,
     ) -> Result<(), EngineError> {
+        bound(&spec)?;
         self.call(async |docker| docker.create_service(spec, credentials).await)
             .await
             .map(drop)
@@ -272,6 +282,18 @@ impl Client {
     }
 }
 
+/// Refuses what is larger than [`LARGEST`].
+fn bound(spec: &ServiceSpec) -> Result<(), EngineError> {
+    let template = spec.task_template.as_ref();
+    let container = template.and_then(|template| template.container_spec.as_ref());
+    let lists = container.map(|container| [&container.env, &container.command]);
+    let texts = lists.into_iter().flatten().flatten().flatten();
+    match texts.map(String::len).sum() {
+        size if size > LARGEST => Err(EngineError::TooLarge(size)),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -296,5 +318,21 @@ mod tests {
             "rpc error: code = Unavailable desc = the swarm does not have a leader"
         ));
         assert!(!EngineError::Late("/s".to_owned(), 10).is_for_good());
+        let spec = |env: &[&str]| ServiceSpec {
+            task_template: Some(models::TaskSpec {
+                container_spec: Some(models::TaskSpecContainerSpec {
+                    command: Some(vec!["/bin/sh".to_owned()]),
+                    env: Some(env.iter().map(|&text| text.to_owned()).collect()),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let half = "a".repeat(LARGEST / 2);
+        assert_eq!(bound(&spec(&[&half, "a"])), Ok(()));
+        let refused = bound(&spec(&[&half, &half])).unwrap_err();
+        assert_eq!(refused, EngineError::TooLarge(LARGEST + 7));
+        assert!(refused.is_for_good());
     }
 }
