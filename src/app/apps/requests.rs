@@ -282,10 +282,10 @@ mod tests {
 
     #[test]
     fn a_document_counts_as_it_is_written() {
-        let config = |values: usize| {
+        let config = |length: usize| {
             // Each line is indented in the file.
-            let env: serde_json::Map<_, _> = (0..values)
-                .map(|n| (format!("A{n}"), "x".repeat(1000).into()))
+            let env: serde_json::Map<_, _> = (0..1000)
+                .map(|n| (format!("A{n}"), "x".repeat(length).into()))
                 .collect();
             let document = json!({"name": "a", "repo": {"url": "https://h/a.git"}, "env": env});
             AppConfig::from_document(document, &Rules::default()).unwrap()
