@@ -319,10 +319,10 @@ fn platform(name: &str) -> Option<&str> {
     Some(architecture(name)).filter(|name| *name != "arm")
 }
 
-/// What a node keeps of what a container prints: this server reads it, and is not always there. By itself an engine keeps
-/// all of it.
+/// What a node keeps of what a container prints: this server reads it more slowly than it may be written, and is not always
+/// there. By itself an engine keeps all of it.
 fn log_driver() -> models::TaskSpecLogDriver {
-    let options = [("max-size", "10m"), ("max-file", "5")];
+    let options = [("max-size", "100m"), ("max-file", "3")];
     let options = options.map(|(name, value)| (name.to_owned(), value.to_owned()));
     models::TaskSpecLogDriver {
         name: Some("json-file".to_owned()),
@@ -421,7 +421,10 @@ mod tests {
     fn a_node_keeps_a_bounded_part_of_what_is_printed() {
         let driver = example().for_engine(1).task_template.unwrap().log_driver;
         let options = driver.unwrap().options.unwrap();
-        assert_eq!((&*options["max-size"], &*options["max-file"]), ("10m", "5"));
+        assert_eq!(
+            (&*options["max-size"], &*options["max-file"]),
+            ("100m", "3")
+        );
     }
 
     #[test]

@@ -102,6 +102,8 @@ fn who_is_attached_has_its_output_and_its_code(server: &Server) {
     let mut wanted: String = (1..=60_000).map(|n| format!("{n}\n")).collect();
     wanted.push_str(&"x".repeat(50_000));
     assert!(rest == wanted, "{} of {} bytes", rest.len(), wanted.len());
+    let own = "touch \"$TMPDIR/a\" && grep NoNewPrivs /proc/self/status";
+    assert_eq!(run(server, &[own]).success(), "NoNewPrivs:\t1\n");
     let killed = run(server, &["kill -9 $$"]);
     assert_eq!(killed.code, Some(137), "{killed:?}");
     let missing = run(server, &["nosuchprogram"]);

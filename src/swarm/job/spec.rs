@@ -34,6 +34,8 @@ impl JobSpec {
         told.labels = Some(self.labels());
         told.endpoint_spec = None;
         if let Some(template) = &mut told.task_template {
+            // Somebody may wait for all of its output, however much; it goes with the job.
+            template.log_driver = None;
             template.restart_policy = Some(models::TaskSpecRestartPolicy {
                 condition: Some(models::TaskSpecRestartPolicyConditionEnum::NONE),
                 ..Default::default()
