@@ -1,4 +1,4 @@
-//! What to say of a change of the engine: files do not come along.
+//! What to say of a change of the engine, or of the user on a swarm: files do not come along.
 
 use serde_json::Value;
 
@@ -20,6 +20,20 @@ pub(super) fn told(base: &Value, config: &AppConfig) -> Option<String> {
     Some(format!(
         "engine: what is in $STORAGE_DIR and $HOME of \"{}\" {stays}: \"On a swarm\" in the README says how to copy it",
         config.name
+    ))
+}
+
+/// What an application on a swarm leaves to its former user.
+pub(super) fn told_of_user(base: &Value, config: &AppConfig) -> Option<String> {
+    let was_on_swarm = base["engine"].as_str() == Some("swarm");
+    let is_other = base["user"].as_str() != config.user.as_deref();
+    if !was_on_swarm || config.engine != EngineKind::Swarm || !is_other {
+        return None;
+    }
+    let name = &config.name;
+    Some(format!(
+        "user: on the nodes, what is in $STORAGE_DIR and $HOME of \"{name}\" stays its former user's, and the new one cannot \
+         read it: on each, \"chown -R UID:GID /var/lib/docker/volumes/procserver-*-{name}-*/_data\" mends that"
     ))
 }
 
@@ -51,5 +65,25 @@ mod tests {
         assert!(of(Some("swarm"), None).unwrap().contains("of the nodes"));
         assert_eq!(of(None, Some("local")), None);
         assert_eq!(of(Some("swarm"), Some("swarm")), None);
+    }
+
+    #[test]
+    fn who_changes_the_user_on_a_swarm_is_told_whose_the_volumes_stay() {
+        let document = |engine: &str, user: &str| {
+            json!({
+                "name": "a", "repo": {"url": "https://h/a.git"}, "engine": engine, "user": user
+            })
+        };
+        let of = |engine: &str, before: &str, after: &str| {
+            let rules = Rules {
+                has_swarm: true,
+                ..Rules::default()
+            };
+            let config = AppConfig::from_document(document(engine, after), &rules).unwrap();
+            told_of_user(&document(engine, before), &config)
+        };
+        assert!(of("swarm", "www-data", "daemon").unwrap().contains("chown"));
+        assert_eq!(of("swarm", "daemon", "daemon"), None);
+        assert_eq!(of("local", "www-data", "daemon"), None);
     }
 }
