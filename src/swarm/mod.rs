@@ -28,5 +28,6 @@ pub mod settings;
 pub mod spec;
 #[allow(clippy::module_inception)]
 pub mod swarm;
+mod sweep;
 
 pub use client::{Client, EngineError};

@@ -41,6 +41,8 @@ pub struct Swarm {
     pub jobs: JobNotes,
     /// By which its services are told from those of another server in the same swarm.
     pub server: String,
+    /// With what the runs of this server's chores begin: another one's are left.
+    pub(super) chores_prefix: String,
     /// Which nodes processes may run on.
     pub constraints: Vec<String>,
     /// Who makes volumes, if not each node itself.
@@ -63,6 +65,7 @@ impl Swarm {
             known: Known::open(directory.join("known"))?,
             jobs: JobNotes::open(directory.join("jobs"))?,
             client,
+            chores_prefix: format!("{}.", random_name()?),
             server,
             constraints: settings.constraints.clone(),
             volumes: settings.volumes.clone(),
@@ -161,9 +164,13 @@ fn server(directory: &Path) -> io::Result<String> {
         _ => {}
     }
     make_directory(directory)?;
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    let name: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = random_name()?;
     durable::replace(&file, name.as_bytes(), 0o600)?;
     Ok(name)
+}
+
+fn random_name() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
