@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::removals::end_processes;
 use super::{Apps, AppsError};
 use crate::app::config_dir;
+use crate::app::engine::elsewhere;
 use crate::app::removal::finish_removal;
 use crate::document::name::AppName;
 
@@ -68,15 +69,16 @@ impl Handler<RemoveOrphan> for Apps {
         // So that nobody adds an app of that name meanwhile.
         self.finishing.insert(name.clone());
         let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
-        let gone = name.clone();
+        let (gone, context) = (name.clone(), self.context.clone());
         let removed = async move {
             end_processes(&dirs).await;
-            let remove = move || {
-                if !dirs.root().is_dir() {
-                    return Err(io::ErrorKind::NotFound.into());
-                }
-                finish_removal(&directory, &gone, &dirs, false)
-            };
+            if !dirs.root().is_dir() {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            let ended = elsewhere::try_end(&gone, &context).await;
+            ended.map_err(io::Error::other)?;
+            elsewhere::remove_volumes(gone.clone(), context).await;
+            let remove = move || finish_removal(&directory, &gone, &dirs, false);
             let removed = actix_rt::task::spawn_blocking(remove).await;
             removed.unwrap_or_else(|e| Err(io::Error::other(e)))
         };

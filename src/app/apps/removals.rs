@@ -12,6 +12,7 @@ use super::requests::stored;
 use super::{Apps, AppsError, Removal, Rescan};
 use crate::app::config_dir;
 use crate::app::deployer::{Accepted, Action};
+use crate::app::engine::elsewhere;
 use crate::app::operations::Ticket;
 use crate::app::removal::finish_removal;
 use crate::app::supervisor::{Act, App};
@@ -115,9 +116,13 @@ impl Apps {
         }
         log::info!("{name}: its removal goes on");
         let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
-        let gone = name.clone();
+        let (gone, context) = (name.clone(), self.context.clone());
         let finished = async move {
-            end_processes(&dirs).await;
+            let elsewhere = elsewhere::end(gone.clone(), context.clone());
+            tokio::join!(end_processes(&dirs), elsewhere);
+            if !keep_storage {
+                elsewhere::remove_volumes(gone.clone(), context).await;
+            }
             let finish = move || finish_removal(&directory, &gone, &dirs, keep_storage);
             actix_rt::task::spawn_blocking(finish)
                 .await
@@ -136,7 +141,7 @@ impl Apps {
     }
 
     /// Ends the processes of an app that has no document; its files stay.
-    pub(super) fn end_stray(&self, name: &AppName, ctx: &mut Context<Self>) {
+    pub(super) fn end_stray(&mut self, name: &AppName, ctx: &mut Context<Self>) {
         let dirs = self.dirs(name);
         log::warn!(
             "{name} has no document any more: it is stopped, {} is kept until \"procserver orphans rm {name}\"",
@@ -144,6 +149,12 @@ impl Apps {
         );
         let ended = async move { end_processes(&dirs).await };
         ctx.spawn(ended.into_actor(self));
+        let elsewhere = elsewhere::end(name.clone(), self.context.clone()).into_actor(self);
+        let gone = name.clone();
+        let elsewhere = ctx.spawn(elsewhere.map(move |(), apps, _| {
+            apps.strays.remove(&gone);
+        }));
+        self.strays.insert(name.clone(), elsewhere);
     }
 }
 
