@@ -384,3 +384,30 @@ fn comments_unquoted_keys_and_trailing_commas_are_fine() {
         (server.visit("/echo/").status == 200).then_some(())
     });
 }
+
+#[test]
+fn a_document_that_would_not_be_read_back_is_refused_and_changes_nothing() {
+    let server = Server::start();
+    let repo = web_repo("1");
+    server.deploy(&document("echo", &repo));
+    let patch = |name: &str| {
+        let change = json!({ "env": { name: "x".repeat(600 << 10) } });
+        let request = server
+            .request("PATCH", "/applications/echo")
+            .header("Content-Type", "application/merge-patch+json");
+        request.body(change.to_string()).send(&server.public())
+    };
+    patch("A").expect(202);
+    let told = problem(patch("B"), 413);
+    assert!(
+        told["detail"]
+            .as_str()
+            .unwrap()
+            .contains("nothing is changed"),
+        "{told}"
+    );
+    let shown = server.get("/applications/echo").expect(200).json();
+    assert_eq!(shown["env"].as_object().map(|env| env.len()), Some(1));
+    let file = server.directory().join("config/echo.json");
+    assert!(file.metadata().unwrap().len() <= 1 << 20);
+}

@@ -15,6 +15,7 @@ use super::audit;
 use super::body;
 use super::caller::Caller;
 use super::comments;
+use super::engine_changes;
 use super::needs;
 use super::orphans;
 use super::outcome::{self, Begun};
@@ -147,6 +148,7 @@ pub(super) async fn replace(
         let mut base = precondition.base(&own, &app).await?;
         let present = own.inspect(app.as_str()).await?.document;
         same_preview(&config.document, &present)?;
+        notes.extend(engine_changes::told(&present, &config));
         if caller.is_bound() {
             // What was looked at is what is replaced.
             whole_machine::check(&caller, &own.host_name, &config.document, &present)?;
@@ -226,6 +228,7 @@ async fn apply(
         if is_renamed {
             notes.extend(overlaps(&config, &state, &caller));
         }
+        notes.extend(engine_changes::told(&base, &config));
         let patch = Patch {
             turn,
             base,

@@ -49,6 +49,7 @@ impl From<AppsError> for Problem {
             | AppsError::NoOrphan(_)
             | AppsError::TooManyPreviews { .. }
             | AppsError::Stale(_) => StatusCode::CONFLICT,
+            AppsError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             AppsError::NotStored { .. } | AppsError::NotRemoved(_) | AppsError::NotListed(_) => {
                 log::error!("API: {error}");
                 StatusCode::INSUFFICIENT_STORAGE

@@ -28,6 +28,7 @@ mod cron;
 mod deploy_key;
 mod deployments;
 mod disk;
+mod engine_changes;
 mod errors;
 mod events;
 mod failed_logins;

@@ -19,7 +19,7 @@ use crate::install::release;
 use crate::regular;
 
 /// A document larger than this is no document.
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = json5::MAX_SIZE as u64;
 
 #[derive(Clone, Debug)]
 pub struct ConfiguredApp {
@@ -53,13 +53,22 @@ pub fn path(directory: &Path, name: &AppName) -> PathBuf {
     directory.join(format!("{name}.json"))
 }
 
+/// The bytes of an app's file.
+///
+/// # Errors
+/// None that is known of.
+pub fn as_written(config: &AppConfig) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(&config.document)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 /// Writes an app's document; 0600, since `env` may hold secrets.
 ///
 /// # Errors
 /// The file or the directory cannot be written; what was there is intact.
 pub fn write(directory: &Path, config: &AppConfig) -> io::Result<()> {
-    let mut bytes = serde_json::to_vec_pretty(&config.document)?;
-    bytes.push(b'\n');
+    let bytes = as_written(config)?;
     durable::replace(&path(directory, &config.name), &bytes, 0o600)
 }
 

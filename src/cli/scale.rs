@@ -77,17 +77,27 @@ async fn show(name: &AppName, client: &Client, out: &mut Output) -> anyhow::Resu
 }
 
 /// Each type with how many processes of it are wanted, and how many are ready. What the document does not name runs in
-/// as many as there are.
+/// as many as there are. While a batch takes the place of another, both have a process of each name, which counts once.
 fn formation(document: &Value, status: &Value) -> Vec<(String, u64, u64)> {
     let mut types: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let release = &status["release"];
     let processes = status["processes"].as_array().into_iter().flatten();
-    for process in processes.filter(|process| process["release"] == *release) {
-        let entry = types
-            .entry(process["type"].as_str().unwrap_or("?"))
-            .or_default();
+    let leaves = |process: &Value| {
+        ["stopping", "stopped"]
+            .map(Value::from)
+            .contains(&process["state"])
+    };
+    let of_release = processes.filter(|process| process["release"] == *release && !leaves(process));
+    let mut is_ready: BTreeMap<(&str, &str), bool> = BTreeMap::new();
+    for process in of_release {
+        let text = |field: &str| process[field].as_str().unwrap_or("?");
+        let of_name = is_ready.entry((text("type"), text("id"))).or_default();
+        *of_name |= process["state"] == "ready";
+    }
+    for ((of_type, _), is_ready) in is_ready {
+        let entry = types.entry(of_type).or_default();
         entry.0 += 1;
-        entry.1 += u64::from(process["state"] == "ready");
+        entry.1 += u64::from(is_ready);
     }
     for (name, wanted) in document["scale"].as_object().into_iter().flatten() {
         types.entry(name).or_default().0 = wanted.as_u64().unwrap_or(0);
@@ -105,9 +115,14 @@ mod tests {
     #[test]
     fn the_formation_is_what_the_document_says_and_what_runs() {
         let document = json!({"scale": {"worker": 0, "web": 3}});
-        let process = |kind: &str, state: &str, release: u64| json!({"type": kind, "state": state, "release": release});
-        let status = json!({"release": 2, "processes": [process("web", "ready", 2), process("web", "starting", 2),
-            process("web", "ready", 1), process("clock", "ready", 2)]});
+        let process = |id: &str, state: &str, release: u64| {
+            let kind = id.split('.').next();
+            json!({"id": id, "type": kind, "state": state, "release": release})
+        };
+        // A change of scale has them all made anew: clock.1 is there twice, and clock.2 goes.
+        let status = json!({"release": 2, "processes": [process("web.1", "ready", 2), process("web.2", "starting", 2),
+            process("web.1", "ready", 1), process("clock.1", "ready", 2), process("clock.1", "starting", 2),
+            process("clock.2", "stopping", 2)]});
         let expected = [("clock", 1, 1), ("web", 3, 1), ("worker", 0, 0)];
         assert_eq!(
             formation(&document, &status),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::config::{AppConfig, HealthCheck};
+use super::engine::EngineKind;
 use super::formation::{RELEASE, formation};
 use super::policies::redirect::shadowed;
 use super::procfile::Procfile;
@@ -32,7 +33,30 @@ pub fn advice(config: &AppConfig, procfile: Option<&Procfile>) -> Vec<String> {
     advice.extend(of_shared(config));
     advice.extend(of_redirects(config));
     advice.extend(of_sleep(config, procfile));
+    advice.extend(procfile.into_iter().flat_map(|p| of_addresses(config, p)));
     advice
+}
+
+/// What names a place in a command at which nobody reaches a process on a swarm.
+const UNREACHED: [&str; 4] = ["127.0.0.1", "localhost", "$SOCKET", "${SOCKET}"];
+
+/// Commands of processes on a swarm that are likely to listen where nobody reaches them.
+fn of_addresses<'c>(
+    config: &'c AppConfig,
+    procfile: &'c Procfile,
+) -> impl Iterator<Item = String> + 'c {
+    let routed = config.routed();
+    let is_on_swarm = config.engine == EngineKind::Swarm;
+    let entries = procfile.entries.iter();
+    let asked = entries.filter(move |e| is_on_swarm && routed.contains(e.name.as_str()));
+    asked.filter_map(|entry| {
+        let place = UNREACHED.iter().find(|place| entry.command.contains(**place))?;
+        Some(format!(
+            "the command of \"{}\" names {place}: on a swarm a process has a network of its own, and is reached at its \
+             other addresses only: let it listen on 0.0.0.0 (or ::) at $PORT",
+            entry.name
+        ))
+    })
 }
 
 /// Redirects that no request meets; of many the first tells enough.
@@ -249,6 +273,29 @@ mod tests {
             "{told}"
         );
         assert_eq!(advice(&config, None).len(), 4);
+    }
+
+    #[test]
+    fn a_command_that_nobody_would_reach_on_a_swarm_is_told() {
+        let told = |engine: &str, command: &str| {
+            let document =
+                json!({"name": "a", "repo": {"url": "https://h/a.git"}, "engine": engine});
+            let rules = Rules {
+                has_swarm: true,
+                ..Rules::default()
+            };
+            let config = AppConfig::from_document(document, &rules).unwrap();
+            let procfile = Procfile::parse(format!("web: {command}\n").as_bytes()).unwrap();
+            advice(&config, Some(&procfile)).concat()
+        };
+        for deaf in [
+            "gunicorn -b 127.0.0.1:$PORT app",
+            "gunicorn -b unix:$SOCKET app",
+        ] {
+            assert!(told("swarm", deaf).contains("0.0.0.0"), "{deaf}");
+            assert_eq!(told("local", deaf), "");
+        }
+        assert_eq!(told("swarm", "gunicorn -b 0.0.0.0:$PORT app"), "");
     }
 
     #[test]

@@ -39,6 +39,10 @@ pub struct Snapshot {
     pub last_exit: Option<ExitRecord>,
     /// It could not be started for want of a port: others have to end first.
     pub has_no_port: bool,
+    /// Its engine does not start it, and would not later: `warning` says why.
+    pub is_refused: bool,
+    /// The machine that it is to run on fetches its image: its time to get ready has not begun.
+    pub is_fetching: bool,
     /// Why it should get no request although it is ready.
     pub trouble: Option<Trouble>,
     /// The proxy rings it when it cannot connect.
@@ -63,6 +67,8 @@ impl Snapshot {
             crashlooping: false,
             last_exit: None,
             has_no_port: false,
+            is_refused: false,
+            is_fetching: false,
             trouble: None,
             alarm: Alarm::default(),
             warning: None,

@@ -313,6 +313,8 @@ impl Process {
             crashlooping: self.life.is_crashlooping(),
             last_exit: self.life.last_exit().cloned(),
             has_no_port: self.has_no_port,
+            is_refused: false,
+            is_fetching: false,
             trouble: self.watch.trouble(),
             alarm: self.watch.alarm(),
             warning: self

@@ -396,11 +396,12 @@ impl RawSettings {
                 path: path.to_owned(),
                 line: before.matches('\n').count() + 1,
                 column: before.rsplit('\n').next().unwrap_or("").chars().count() + 1,
-                detail: error.message().trim().replace('\n', "; "),
+                detail: mistakes::explained(error.message(), text, before.len()),
             }
         })
     }
 }
 
+mod mistakes;
 #[cfg(test)]
 mod tests;

@@ -38,6 +38,19 @@ pub enum EngineError {
     Refused(String),
 }
 
+/// What an engine says of a specification that no attempt makes good.
+const FOR_GOOD: [&str; 3] = ["InvalidArgument", "message is too large", "larger than max"];
+
+impl EngineError {
+    /// Whether the same call would be refused whenever it is made. Most of what an engine refuses, it does for a while:
+    /// while its managers choose a leader, or are not in reach.
+    #[must_use]
+    pub fn is_for_good(&self) -> bool {
+        let is_for_good = |why: &str| FOR_GOOD.iter().any(|text| why.contains(text));
+        matches!(self, Self::Refused(why) if is_for_good(why))
+    }
+}
+
 /// The calls to one engine.
 #[derive(Debug)]
 pub struct Client {
@@ -233,5 +246,20 @@ mod tests {
         let client = Client::new("/s".into());
         let late = EngineError::Late("/s".to_owned(), DEADLINE.as_secs());
         assert_eq!(client.error(Error::RequestTimeoutError), late);
+    }
+
+    #[test]
+    fn what_no_attempt_makes_good_is_told_from_what_passes() {
+        let refused = |why: &str| EngineError::Refused(why.to_owned()).is_for_good();
+        assert!(refused(
+            "rpc error: code = Unknown desc = raft: raft message is too large and can't be sent"
+        ));
+        assert!(refused(
+            "rpc error: code = InvalidArgument desc = invalid mount target"
+        ));
+        assert!(!refused(
+            "rpc error: code = Unavailable desc = the swarm does not have a leader"
+        ));
+        assert!(!EngineError::Late("/s".to_owned(), 10).is_for_good());
     }
 }

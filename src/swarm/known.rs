@@ -77,6 +77,12 @@ impl Known {
         let _gone = std::fs::remove_file(self.file(name));
     }
 
+    /// An app is gone: one that is made anew under its name has none of its services.
+    pub fn forget_app(&self, app: &str) {
+        let records = self.of_app(app);
+        records.iter().for_each(|record| self.forget(&record.name));
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.json"))
     }
@@ -114,5 +120,9 @@ mod tests {
         let mut names = known.names();
         names.sort();
         assert_eq!(names, ["b", "c"]);
+        known.keep(&record("a", "shop"));
+        known.forget_app("shop");
+        assert_eq!(known.of("a"), None);
+        assert_eq!(known.of_app("blog"), [record("b", "blog")]);
     }
 }

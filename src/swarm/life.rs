@@ -33,6 +33,8 @@ pub(super) enum Event {
     Changed,
     /// A call failed; the text says why.
     Failed(String),
+    /// As [`Event::Failed`], and the next one would.
+    Refused(String),
     /// The swarm could not be listed; the text says why.
     Unseen(String),
     /// [`RETRY`] is over.
@@ -122,6 +124,8 @@ pub(super) struct Life {
     unseen: Option<String>,
     /// Why the last call failed, until nothing is left to call for.
     failed: Option<String>,
+    /// That call would always fail.
+    is_refused: bool,
     members: BTreeMap<u64, Member>,
     ends: Ends,
 }
@@ -143,6 +147,7 @@ impl Life {
             is_unsure: false,
             unseen: None,
             failed: None,
+            is_refused: false,
             members: (1..=wanted).map(|n| (n, Member::new())).collect(),
             ends: Ends::default(),
         }
@@ -163,6 +168,16 @@ impl Life {
         self.failed.as_deref().or(self.unseen.as_deref())
     }
 
+    /// What was listed last.
+    pub(super) fn last_seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Whether [`Self::trouble`] is one that does not pass.
+    pub(super) fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
     pub(super) fn handle(&mut self, event: Event, now: Instant) -> Vec<Command> {
         let mut out = Vec::new();
         if self.stage == Stage::Ended {
@@ -175,15 +190,12 @@ impl Life {
             Event::Changed => {
                 self.call = Call::Over;
                 self.template = None;
+                self.is_refused = false;
                 self.tell_trouble(&mut out, |life| life.failed = None);
                 out.push(Command::Look);
             }
-            Event::Failed(why) => {
-                self.call = Call::Failed;
-                self.is_unsure |= self.seen.service.is_none();
-                self.tell_trouble(&mut out, |life| life.failed = Some(why));
-                out.push(Command::ArmRetry);
-            }
+            Event::Failed(why) => self.failed(why, false, &mut out),
+            Event::Refused(why) => self.failed(why, true, &mut out),
             Event::Unseen(why) => self.tell_trouble(&mut out, |life| life.unseen = Some(why)),
             Event::Due if self.call == Call::Failed => {
                 self.call = Call::Over;
@@ -199,6 +211,15 @@ impl Life {
             Event::Stop => self.stop(&mut out),
         }
         out
+    }
+
+    /// A call failed. The next one is made also where it would fail again: what a person changes may mend it.
+    fn failed(&mut self, why: String, is_refused: bool, out: &mut Vec<Command>) {
+        self.call = Call::Failed;
+        self.is_unsure |= self.seen.service.is_none();
+        self.is_refused = is_refused;
+        self.tell_trouble(out, |life| life.failed = Some(why));
+        out.push(Command::ArmRetry);
     }
 
     fn want(&mut self, wanted: u64, out: &mut Vec<Command>) {

@@ -186,7 +186,8 @@ fn seen_task(
         .container_status
         .as_ref()
         .and_then(|container| container.exit_code);
-    let state = state(status.state?, exit);
+    let told = status.state?;
+    let state = state(told, exit);
     let port = status
         .port_status
         .and_then(|ports| {
@@ -198,6 +199,10 @@ fn seen_task(
         .and_then(|port| u16::try_from(port).ok());
     let address = node.and_then(|node| address_of(node)).zip(port);
     let wanted = task.desired_state?;
+    let is_wanted = matches!(
+        wanted,
+        models::TaskState::RUNNING | models::TaskState::READY
+    );
     let hostname = node.and_then(|node| node.description.as_ref()?.hostname.clone());
     Some((
         task.service_id?,
@@ -206,10 +211,7 @@ fn seen_task(
             slot: u64::try_from(task.slot?).ok()?,
             created: time(task.created_at).unwrap_or_default(),
             state,
-            is_wanted: matches!(
-                wanted,
-                models::TaskState::RUNNING | models::TaskState::READY
-            ),
+            is_wanted,
             message: status
                 .err
                 .filter(|text| !text.is_empty())
@@ -223,8 +225,21 @@ fn seen_task(
                 let state = node.status.as_ref().and_then(|status| status.state);
                 state.is_some_and(|state| state != models::NodeState::READY)
             }),
+            is_dismissed: is_dismissed(told, is_wanted),
+            is_fetching: told == models::TaskState::PREPARING,
         },
     ))
+}
+
+/// Whether the swarm has a task end that would have run on. Of one that ends by itself, a swarm says only afterwards
+/// that it is not wanted any more.
+fn is_dismissed(state: models::TaskState, is_wanted: bool) -> bool {
+    use models::TaskState::{COMPLETE, FAILED, ORPHANED, REJECTED, REMOVE, SHUTDOWN};
+    match state {
+        SHUTDOWN | REMOVE | ORPHANED => true,
+        COMPLETE | FAILED | REJECTED => false,
+        _ => !is_wanted,
+    }
 }
 
 /// What an engine says of a task that it does not run. Why it could not fetch an image is only in its own log.
@@ -309,6 +324,19 @@ mod tests {
         assert!(!ends.has_at_work("shop", |process| process == "run.1"));
         let over = Listing::new(vec![], vec![task(models::TaskState::SHUTDOWN)], &[]);
         assert!(!over.has_at_work("shop", is_phase));
+    }
+
+    #[test]
+    fn a_task_that_the_swarm_ends_is_told_from_one_that_ends_by_itself() {
+        use models::TaskState::{COMPLETE, FAILED, ORPHANED, RUNNING, SHUTDOWN};
+        let by_itself = [(RUNNING, true), (FAILED, false), (COMPLETE, false)];
+        assert!(
+            !by_itself
+                .iter()
+                .any(|(s, wanted)| is_dismissed(*s, *wanted))
+        );
+        let by_swarm = [(RUNNING, false), (SHUTDOWN, false), (ORPHANED, false)];
+        assert!(by_swarm.iter().all(|(s, wanted)| is_dismissed(*s, *wanted)));
     }
 
     #[test]

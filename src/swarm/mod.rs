@@ -29,5 +29,6 @@ pub mod spec;
 #[allow(clippy::module_inception)]
 pub mod swarm;
 mod sweep;
+pub mod volume_notes;
 
 pub use client::{Client, EngineError};

@@ -46,6 +46,12 @@ pub struct SeenTask {
     pub node: Option<String>,
     /// Whether nothing was heard of that machine for a while.
     pub is_out_of_reach: bool,
+    /// Whether the swarm itself has it end, or had: to run it elsewhere, or anew.
+    #[serde(default)]
+    pub is_dismissed: bool,
+    /// Whether its machine fetches the image.
+    #[serde(default)]
+    pub is_fetching: bool,
 }
 
 /// How far a task is.
@@ -69,6 +75,19 @@ impl TaskState {
 }
 
 impl Seen {
+    /// The same, where tasks that run have the addresses that they had `before`. A task keeps its port as long as it runs,
+    /// but a swarm whose manager was cut off for a while may not know it any more (engine 20.10).
+    #[must_use]
+    pub fn with_addresses_of(mut self, before: &Self) -> Self {
+        let lost = |task: &&mut SeenTask| task.runs() && task.address.is_none();
+        for task in self.tasks.iter_mut().filter(lost) {
+            let mut known = before.tasks.iter();
+            let known = known.find(|known| known.id == task.id && known.runs());
+            task.address = known.and_then(|known| known.address);
+        }
+        self
+    }
+
     /// The task of each slot that counts, in the order of the slots: one that is wanted, that runs, the newest. After a
     /// change that is taken back, an older one goes on and a newer one ends.
     #[must_use]

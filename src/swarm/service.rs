@@ -190,6 +190,7 @@ impl Service {
             let event = match result {
                 // Somebody was quicker: the next listing tells what there is now.
                 Ok(()) | Err(EngineError::Conflict(_)) => Event::Changed,
+                Err(error) if error.is_for_good() => Event::Refused(error.to_string()),
                 Err(error) => Event::Failed(error.to_string()),
             };
             this.apply(event, ctx);
@@ -245,6 +246,7 @@ impl Service {
             if let Ok(Some(record)) = recalled {
                 this.apply(Event::Known(record.seen), ctx);
             }
+            this.since = this.swarm.observer.look();
         }));
     }
 
@@ -384,6 +386,8 @@ impl Service {
             crashlooping: member.is_crashlooping(),
             last_exit: member.last_exit.clone().map(|exit| self.explained(exit)),
             has_no_port: false,
+            is_refused: self.life.is_refused(),
+            is_fetching: task.is_some_and(|task| task.is_fetching),
             trouble: watch.and_then(Watch::trouble),
             alarm: watch.map(Watch::alarm).unwrap_or_default(),
             warning: member.warning.clone().or(trouble).or_else(unready),
@@ -396,10 +400,13 @@ impl Actor for Service {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         if self.succeeds {
+            // No listing counts before what is known: it may lack what was known.
+            self.since = u64::MAX;
             self.recall(ctx);
+        } else {
+            self.since = self.swarm.observer.look();
         }
         self.follow(ctx);
-        self.since = self.swarm.observer.look();
     }
 }
 
@@ -411,6 +418,7 @@ impl StreamHandler<Observed> for Service {
         match observed.listing {
             Some(Ok(listing)) => {
                 let seen = listing.of(&self.spec.name(), self.id.as_deref());
+                let seen = seen.with_addresses_of(self.life.last_seen());
                 if let Some(service) = &seen.service {
                     self.id = Some(service.id.clone());
                 }

@@ -17,6 +17,7 @@ use super::observer::Observer;
 use super::printed::Notes;
 use super::seen::SeenTask;
 use super::settings::{SwarmSettings, VolumeDriver};
+use super::volume_notes::VolumeNotes;
 use crate::durable;
 
 /// How long a removal is tried.
@@ -39,6 +40,8 @@ pub struct Swarm {
     pub known: Known,
     /// Which jobs there are.
     pub jobs: JobNotes,
+    /// Which applications may have volumes.
+    pub volume_notes: VolumeNotes,
     /// By which its services are told from those of another server in the same swarm.
     pub server: String,
     /// With what the runs of this server's chores begin: another one's are left.
@@ -64,6 +67,7 @@ impl Swarm {
             meters: Meters::default(),
             known: Known::open(directory.join("known"))?,
             jobs: JobNotes::open(directory.join("jobs"))?,
+            volume_notes: VolumeNotes::open(directory.join("volumes"))?,
             client,
             chores_prefix: format!("{}.", random_name()?),
             server,

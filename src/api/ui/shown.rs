@@ -104,7 +104,9 @@ pub(super) struct Process {
     pub(super) state: String,
     pub(super) release: u64,
     command: Option<String>,
-    pub(super) pid: Option<u32>,
+    pid: Option<u32>,
+    port: Option<u16>,
+    node: Option<String>,
     pub(super) started_at: Option<Timestamp>,
     pub(super) restarts: u32,
     last_exit: Option<Value>,
@@ -116,6 +118,16 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// Its pid, or the machine of the swarm that it is on, with its port there.
+    pub(super) fn place(&self) -> String {
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        match (&self.node, self.pid) {
+            (Some(node), _) => plain(node) + &port,
+            (None, Some(pid)) => format!("pid {pid}"),
+            (None, None) => String::new(),
+        }
+    }
+
     pub(super) fn memory(&self) -> String {
         size(self.memory_bytes)
     }
@@ -304,6 +316,26 @@ mod tests {
         assert_eq!(exit(&failed), "exit code 127 (sh: 1: rils: not found)");
         assert_eq!(exit(&json!({ "code": null, "signal": 9 })), "signal 9");
         assert_eq!(exit(&Value::Null), "");
+    }
+
+    #[test]
+    fn a_process_of_a_swarm_is_shown_with_its_machine_and_another_with_its_pid() {
+        let place = |extra: Value| {
+            let mut process = json!({
+                "id": "web.1", "type": "web", "state": "ready", "release": 1, "restarts": 0,
+                "memory_bytes": 0, "cpu_seconds": 0.0,
+            });
+            let extra = extra.as_object().cloned().unwrap_or_default();
+            process.as_object_mut().unwrap().extend(extra);
+            serde_json::from_value::<Process>(process).unwrap().place()
+        };
+        assert_eq!(place(json!({"pid": 7, "port": 8001})), "pid 7");
+        assert_eq!(
+            place(json!({"node": "node1", "port": 32768})),
+            "node1:32768"
+        );
+        assert_eq!(place(json!({"node": "node1"})), "node1");
+        assert_eq!(place(json!({})), "");
     }
 
     #[test]

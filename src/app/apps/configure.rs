@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use serde_json::Value;
 
+use super::requests::check_size;
 use super::{Apps, AppsError, Turn};
 use crate::app::deployer::Accepted;
 use crate::app::supervisor::{App, Configure};
@@ -80,6 +81,7 @@ impl Apps {
         config: &AppConfig,
         base: Option<&Value>,
     ) -> Result<Addr<App>, AppsError> {
+        check_size(config)?;
         self.is_held(turn)?;
         let (name, app) = self.find(turn.name.as_str())?;
         self.check_claims(config)?;

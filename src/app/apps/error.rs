@@ -52,6 +52,16 @@ pub enum AppsError {
         app: AppName,
         previews: Vec<AppName>,
     },
+    #[error(
+        "the document of \"{app}\" would have {size} KiB, of {most} at most: make it shorter, or keep what is large, as \
+         values of `env` are, in a file of the repository or in $STORAGE_DIR; nothing is changed"
+    )]
+    TooLarge {
+        app: AppName,
+        /// KiB, as it is written.
+        size: usize,
+        most: usize,
+    },
     /// Somebody else changed the document meanwhile.
     #[error("the configuration of \"{0}\" is being changed by others as well: try again")]
     Stale(AppName),

@@ -71,10 +71,12 @@ impl Handler<RemoveOrphan> for Apps {
         let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
         let (gone, context) = (name.clone(), self.context.clone());
         let removed = async move {
-            end_processes(&dirs).await;
-            if !dirs.root().is_dir() {
+            let root = dirs.root().to_owned();
+            let is_there = actix_rt::task::spawn_blocking(move || root.is_dir()).await;
+            if !is_there.unwrap_or_default() {
                 return Err(io::ErrorKind::NotFound.into());
             }
+            end_processes(&dirs).await;
             let ended = elsewhere::try_end(&gone, &context).await;
             ended.map_err(io::Error::other)?;
             elsewhere::remove_volumes(gone.clone(), context).await;

@@ -119,7 +119,7 @@ impl Apps {
         let (gone, context) = (name.clone(), self.context.clone());
         let finished = async move {
             let elsewhere = elsewhere::end(gone.clone(), context.clone());
-            tokio::join!(end_processes(&dirs), elsewhere);
+            futures::join!(end_processes(&dirs), elsewhere);
             if !keep_storage {
                 elsewhere::remove_volumes(gone.clone(), context).await;
             }

@@ -17,6 +17,7 @@ use crate::app::removal::finish_removal;
 use crate::app::status::{AppState, PreviewStatus, Reach, Summary};
 use crate::app::supervisor::{App, Configure, IsAtWork, Summarize};
 use crate::document::config::AppConfig;
+use crate::document::json5;
 use crate::document::name::AppName;
 use crate::events::By;
 use crate::install::deploy_key;
@@ -53,6 +54,7 @@ impl Apps {
     }
 
     fn may_create(&self, config: &AppConfig) -> Result<(), AppsError> {
+        check_size(config)?;
         let name = &config.name;
         let is_going = |entry: &super::Entry| entry.removal.is_some();
         match self.apps.get(name) {
@@ -129,6 +131,20 @@ impl Apps {
             config_dir::write(&directory, &config)
         });
         stored("written", written)
+    }
+}
+
+/// Refuses a document that is larger, as it is written, than what is read back.
+pub(super) fn check_size(config: &AppConfig) -> Result<(), AppsError> {
+    let most = json5::MAX_SIZE;
+    let size = config_dir::as_written(config).map_or(0, |bytes| bytes.len());
+    match size > most {
+        true => Err(AppsError::TooLarge {
+            app: config.name.clone(),
+            size: size.div_ceil(1024),
+            most: most / 1024,
+        }),
+        false => Ok(()),
     }
 }
 
@@ -254,5 +270,28 @@ impl Handler<Find> for Apps {
 
     fn handle(&mut self, Find(name): Find, _: &mut Self::Context) -> Self::Result {
         self.find(&name).map(|(_, app)| app)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::document::config::Rules;
+
+    #[test]
+    fn a_document_counts_as_it_is_written() {
+        let config = |values: usize| {
+            // Each line is indented in the file.
+            let env: serde_json::Map<_, _> = (0..values)
+                .map(|n| (format!("A{n}"), "x".repeat(1000).into()))
+                .collect();
+            let document = json!({"name": "a", "repo": {"url": "https://h/a.git"}, "env": env});
+            AppConfig::from_document(document, &Rules::default()).unwrap()
+        };
+        assert_eq!(check_size(&config(1000)), Ok(()));
+        let told = check_size(&config(1040)).unwrap_err();
+        assert!(told.to_string().contains("1024 at most"), "{told}");
     }
 }

@@ -1,8 +1,10 @@
 //! What an application leaves on other machines: processes that no App knows of, its volumes, and images of releases that
 //! are gone.
 
+use std::io;
 use std::time::Duration;
 
+use actix_rt::task::spawn_blocking;
 use futures::future::join_all;
 
 use super::outlived::elsewhere;
@@ -12,7 +14,7 @@ use crate::document::name::AppName;
 use crate::events::Report;
 use crate::swarm::EngineError;
 use crate::swarm::chore::Chore;
-use crate::swarm::image::OnNodes;
+use crate::swarm::image::{Images, OnNodes};
 use crate::swarm::swarm::Swarm;
 
 /// How long is waited after a swarm could not be listed.
@@ -34,7 +36,11 @@ pub async fn end(app: AppName, context: AppContext) {
 /// # Errors
 /// [`EngineError`].
 pub async fn try_end(app: &AppName, context: &AppContext) -> Result<(), EngineError> {
-    let is_there = on_nodes(app, context).await.is_some();
+    let Some(swarm) = &context.swarm else {
+        return Ok(());
+    };
+    // One that was never there does not wait for an engine that does not answer.
+    let is_there = has_volumes(app, swarm).await || on_nodes(app, context).await.is_some();
     loop {
         let found = elsewhere(app.to_string(), is_there, context).await;
         if let Some(error) = found.error {
@@ -46,19 +52,26 @@ pub async fn try_end(app: &AppName, context: &AppContext) -> Result<(), EngineEr
         let ends = units.chain(one_offs);
         let ends: Vec<_> = ends.map(|left| left.end(StopPolicy::default())).collect();
         if ends.is_empty() {
-            return Ok(());
+            break;
         }
         join_all(ends).await;
     }
+    let (known, app) = (swarm.known.clone(), app.to_string());
+    let _forgotten = spawn_blocking(move || known.forget_app(&app)).await;
+    Ok(())
 }
 
 /// Removes the volumes of an app that is removed, and its images, on all nodes of the swarm. It takes minutes at most, and
 /// holds nothing up for ever: what is left is reported.
 pub async fn remove_volumes(app: AppName, context: AppContext) {
     let Some(swarm) = &context.swarm else { return };
-    // Without an image it has not been on the swarm as long as its releases are old.
-    let Some(present) = on_nodes(&app, &context).await else {
+    let own = on_nodes(&app, &context).await;
+    if own.is_none() && !has_volumes(&app, swarm).await {
         return;
+    }
+    let tool = match own {
+        Some(own) => Some(own),
+        None => image_of_another(&app, &context).await,
     };
     let volumes = ["storage", "home"].map(|what| Swarm::volume(&swarm.server, &app, what));
     let left = |node: Option<String>, reason: String| {
@@ -69,17 +82,34 @@ pub async fn remove_volumes(app: AppName, context: AppContext) {
             next: format!("type \"docker volume rm {}\" there", volumes.join(" ")),
         });
     };
-    let chore = Chore {
-        app: app.clone(),
-        volumes: volumes.to_vec(),
-        images: Some((present.repository, vec![])),
+    let removed = match tool {
+        Some(tool) => {
+            let chore = Chore {
+                app: app.clone(),
+                volumes: volumes.to_vec(),
+                images: Some((tool.repository, vec![])),
+            };
+            let done = swarm.do_everywhere(&chore, &tool.newest).await;
+            done.map_err(|error| error.to_string())
+        }
+        None => Err("no image is left with which nodes would remove them".to_owned()),
     };
-    match swarm.do_everywhere(&chore, &present.newest).await {
+    match removed {
         Ok(nodes) => nodes
             .into_iter()
             .for_each(|(node, why)| left(Some(node), why)),
-        Err(error) => left(None, error.to_string()),
+        Err(why) => left(None, why),
     }
+    let notes = swarm.volume_notes.clone();
+    let _forgotten = spawn_blocking(move || notes.forget(&app)).await;
+}
+
+/// Whether an app may have volumes on the swarm, although no release of its that ran there is left.
+async fn has_volumes(app: &AppName, swarm: &Swarm) -> bool {
+    let (notes, app) = (swarm.volume_notes.clone(), app.clone());
+    spawn_blocking(move || notes.has(&app))
+        .await
+        .unwrap_or_default()
 }
 
 /// Removes the images of releases that are gone: here, and where that took any, on all nodes of the swarm.
@@ -113,9 +143,21 @@ pub async fn sweep_images(app: AppName, context: AppContext) {
 }
 
 async fn on_nodes(app: &AppName, context: &AppContext) -> Option<OnNodes> {
+    found(app, context, Images::on_nodes).await
+}
+
+async fn image_of_another(app: &AppName, context: &AppContext) -> Option<OnNodes> {
+    found(app, context, Images::of_another).await
+}
+
+async fn found(
+    app: &AppName,
+    context: &AppContext,
+    look: fn(&Images, &AppName) -> io::Result<Option<OnNodes>>,
+) -> Option<OnNodes> {
     let (images, name) = (context.images.clone()?, app.clone());
-    let found = actix_rt::task::spawn_blocking(move || images.on_nodes(&name)).await;
-    let found = found.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+    let found = spawn_blocking(move || look(&images, &name)).await;
+    let found = found.unwrap_or_else(|error| Err(io::Error::other(error)));
     found.unwrap_or_else(|error| {
         log::warn!("{app}: cannot look for its images: {error}");
         None

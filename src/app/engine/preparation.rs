@@ -16,6 +16,15 @@ use crate::install::limits::{StepError, StepLimits};
 use crate::install::record::{Failure, Step};
 use crate::swarm::image::{Images, Owner, Wish, programs};
 
+/// Whether a release is made ready when it is deployed. One that runs nothing, as that of static files, is when a person
+/// has a command run in it.
+#[must_use]
+pub fn is_due(runnable: &Runnable) -> bool {
+    let release = &runnable.release;
+    let types = &release.procfile.entries;
+    !types.is_empty() || !runnable.config.cron.is_empty() || release.has_release_phase()
+}
+
 /// Makes a release ready for its engine; `None`: it is ready, or was made so before.
 #[must_use]
 pub fn preparation(
@@ -24,13 +33,14 @@ pub fn preparation(
     log: InstallLog,
     limit: Duration,
 ) -> Option<impl Future<Output = Result<Runnable, Failure>> + use<>> {
-    let Engine::Swarm(_, images) = &runnable.engine else {
+    let Engine::Swarm(swarm, images) = &runnable.engine else {
         return None;
     };
     if runnable.image.is_some() {
         return None;
     }
     let (images, runnable, dirs) = (images.clone(), runnable.clone(), dirs.clone());
+    let (notes, app) = (swarm.volume_notes.clone(), runnable.config.name.clone());
     Some(async move {
         log.line("=== image").await;
         failpoint::reach("before image");
@@ -41,6 +51,7 @@ pub fn preparation(
         let made = image_of(&images, runnable, dirs, &log, &limits).await;
         match &made {
             Ok(_) => {
+                let _noted = actix_rt::task::spawn_blocking(move || notes.note(&app)).await;
                 failpoint::reach("after image");
                 log.line(format!("=== image done in {}", elapsed(began.elapsed())))
                     .await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::App;
-use crate::app::engine::preparation::preparation;
+use crate::app::engine::preparation::{self, preparation};
 use crate::app::engine::release_phase::{self, ReleasePhase};
 use crate::app::lifecycle::OpId;
 use crate::app::runnable::Runnable;
@@ -36,7 +36,9 @@ impl App {
         let deployment = self.deployer.operations.get(op).and_then(|o| o.deployment);
         let log = self.image_log_of(deployment);
         let limit = self.spec.context.settings.step_timeouts.packages;
-        let Some(ready) = preparation(&runnable, &self.spec.dirs, log, limit) else {
+        let is_due = preparation::is_due(&runnable);
+        let ready = is_due.then(|| preparation(&runnable, &self.spec.dirs, log, limit));
+        let Some(ready) = ready.flatten() else {
             return self.released(op, Ok(runnable), origin, ctx);
         };
         if let Some(deployment) = deployment {

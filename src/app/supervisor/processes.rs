@@ -1,15 +1,39 @@
 //! The processes of batches: started, counted out of the route, stopped, and heard.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
 use super::App;
+use crate::app::batch::Batch;
 use crate::app::lifecycle::{BatchId, Event, OpId};
 use crate::process::phase::Phase;
 use crate::process::worker::{ProcessChanged, Snapshot};
 use crate::router::backend::Load;
+
+/// Processes that are to get ready in time.
+#[derive(Clone, Copy, Debug)]
+struct Boot {
+    batch: BatchId,
+    op: OpId,
+    /// How long each may take.
+    limit: Duration,
+    /// When other machines must have fetched the image.
+    last: Instant,
+}
+
+/// How much of its time to get ready a process on another machine still has, whose image had to be fetched first (pure).
+fn time_left(process: &Snapshot, limit: Duration, now: jiff::Timestamp) -> Option<Duration> {
+    let is_late = process.place.is_some() && process.phase == Phase::Starting;
+    if is_late && process.is_fetching {
+        return Some(limit);
+    }
+    let began = process.started_at.filter(|_| is_late)?;
+    // Clocks differ.
+    let took = Duration::try_from(now.duration_since(began)).unwrap_or_default();
+    limit.checked_sub(took).filter(|left| !left.is_zero())
+}
 
 impl App {
     /// Starts processes of a batch and arms their boot time-out.
@@ -23,18 +47,33 @@ impl App {
         self.start_processes(batch, &added, ctx);
         let runnable = self.batches.get(batch).map(|b| &b.runnable);
         let limit = runnable.map(|r| r.health.boot_timeout);
-        self.arm_boot_timeout(batch, op, limit.unwrap_or_default(), ctx);
+        let limit = limit.unwrap_or_default();
+        let boot = Boot {
+            batch,
+            op,
+            limit,
+            last: Instant::now() + self.spec.context.settings.step_timeouts.packages,
+        };
+        self.arm_boot_timeout(boot, limit, ctx);
     }
 
-    fn arm_boot_timeout(&self, id: BatchId, op: OpId, limit: Duration, ctx: &mut Context<Self>) {
-        ctx.run_later(limit, move |app, ctx| {
-            let batch = app.batches.get(id);
+    fn arm_boot_timeout(&self, boot: Boot, after: Duration, ctx: &mut Context<Self>) {
+        ctx.run_later(after, move |app, ctx| {
+            let batch = app.batches.get(boot.batch);
+            let members = || batch.into_iter().flat_map(Batch::members);
+            let now = jiff::Timestamp::now();
+            let left = members().filter_map(|(_, s)| time_left(s?, boot.limit, now));
+            let left = left.max().filter(|_| Instant::now() < boot.last);
             // When the server starts, some still wait for a start permit: their time has not begun.
-            let waits = batch.is_some_and(|b| b.members().any(|(_, snapshot)| snapshot.is_none()));
-            if waits && app.batches.at_boot == Some(id) {
-                app.arm_boot_timeout(id, op, limit, ctx);
-            } else if app.deployer.is_active(op) {
-                app.boot_timed_out(id, op, ctx);
+            let waits = members().any(|(_, snapshot)| snapshot.is_none());
+            if waits && app.batches.at_boot == Some(boot.batch) {
+                app.arm_boot_timeout(boot, boot.limit, ctx);
+            } else if !app.deployer.is_active(boot.op) {
+                // Nobody waits for it.
+            } else if let Some(left) = left {
+                app.arm_boot_timeout(boot, left, ctx);
+            } else {
+                app.boot_timed_out(boot.batch, boot.op, ctx);
             }
         });
     }
@@ -115,8 +154,9 @@ impl Handler<ProcessChanged> for App {
             batch,
             id: snapshot.id.clone(),
             phase: snapshot.phase,
-            // Without a free port the operation fails at once: it would only keep one waiting that could free a port.
-            exited: exited.is_some() && !is_done || snapshot.has_no_port,
+            // Without a free port the operation fails at once: it would only keep one waiting that could free a port. What
+            // its engine refuses for good does not get better either.
+            exited: exited.is_some() && !is_done || snapshot.has_no_port || snapshot.is_refused,
         };
         // The name of a leaving process is free only when its actor is gone: `make_sure_of_end` reports that. One that
         // has others goes on.
@@ -140,5 +180,43 @@ impl App {
         if let Some(batch) = self.batches.get(id).filter(|batch| batch.is_ready()) {
             self.deployer.prove(batch.runnable.id());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::snapshot::Place;
+
+    #[test]
+    fn the_time_of_a_process_begins_when_its_machine_has_the_image() {
+        let limit = Duration::from_secs(60);
+        let now = jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(1000);
+        let local = Snapshot::new("web.1".to_owned(), Phase::Starting);
+        let waits = Snapshot {
+            place: Some(Place {
+                node: None,
+                task: "t".to_owned(),
+            }),
+            ..local.clone()
+        };
+        let fetches = Snapshot {
+            is_fetching: true,
+            ..waits.clone()
+        };
+        let runs = |seconds| Snapshot {
+            started_at: Some(now - Duration::from_secs(seconds)),
+            ..waits.clone()
+        };
+        assert_eq!(time_left(&fetches, limit, now), Some(limit));
+        assert_eq!(time_left(&waits, limit, now), None);
+        let left = time_left(&runs(20), limit, now);
+        assert_eq!(left, Some(Duration::from_secs(40)));
+        assert_eq!(time_left(&runs(60), limit, now), None);
+        let here = Snapshot {
+            place: None,
+            ..runs(20)
+        };
+        assert_eq!(time_left(&here, limit, now), None);
     }
 }

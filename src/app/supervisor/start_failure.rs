@@ -148,6 +148,9 @@ fn exited(batch: Option<&Batch>, id: &str) -> Failure {
         let reason = format!("{id} could not be started: {why}");
         return Failure::new(Step::Start, reason).hint(NO_PORT);
     }
+    if let Some(why) = snapshot.filter(|s| s.is_refused) {
+        return refused(id, why.warning.as_deref().unwrap_or_default());
+    }
     let exit = snapshot.and_then(|s| s.last_exit.clone());
     let Some(exit) = exit else {
         return Failure::new(Step::Start, format!("{id} ended before it was ready"));
@@ -175,6 +178,15 @@ fn exited(batch: Option<&Batch>, id: &str) -> Failure {
     Failure::new(Step::Start, reason)
         .status(exit.status)
         .hint(hint)
+}
+
+/// The failure of a process that its engine does not start.
+fn refused(id: &str, why: &str) -> Failure {
+    let failure = Failure::new(Step::Start, format!("{id} could not be started: {why}"));
+    match why.contains("too large") || why.contains("larger than") {
+        true => failure.hint(TOO_LARGE),
+        false => failure,
+    }
 }
 
 /// The failure of a process that ended with 0 before all were ready.
@@ -212,7 +224,7 @@ fn not_ready(batch: Option<&Batch>, ids: &[String]) -> Failure {
             false => "could not be started",
         };
         let reason = format!("{id} {what} within {within}");
-        return Failure::new(Step::Start, reason).hint(warning.unwrap_or_default());
+        return Failure::new(Step::Start, reason).hint(warning.as_deref().unwrap_or(SLOW));
     };
     let path = check.path.as_deref().unwrap_or("/");
     let (reason, hint) = match batch.diagnoses.get(id) {
@@ -231,6 +243,9 @@ const NO_SUCH_IMAGE: &str = "No such image";
 
 const NO_IMAGE: &str = "the node could not fetch the image: \"procserver doctor\" says how images get to nodes, and \
                         \"journalctl -u docker\" on the node why that one did not";
+
+const TOO_LARGE: &str = "a swarm keeps the command and all variables of a service in one message, of about 1 MiB: keep \
+                         what is large in a file of the repository or in $STORAGE_DIR instead of `env` or .env";
 
 const SLOW: &str = "a slow start needs a larger health_check.boot_timeout";
 

@@ -165,11 +165,13 @@ pub(super) async fn play(
         .await
 }
 
-/// Takes the root file systems of this machine's own server, if there are some: to make one takes a minute.
+/// Takes the root file systems of this machine's own server, if there are some: to make one takes minutes.
 async fn take_over(data_dir: &Path, scratch: &Path, steps: &mut Steps) -> anyhow::Result<()> {
     let (from, to) = (data_dir.join("swarm"), scratch.join("data/swarm"));
     if !from.join("bases").is_dir() {
-        return steps.say("The first image takes a minute: mmdebstrap fetches a Debian of 80 MB.");
+        return steps.say(
+            "The first image takes some minutes: mmdebstrap fetches and unpacks a Debian of 80 MB.",
+        );
     }
     let name = format!("take root file systems of {}", data_dir.display());
     let take = async {

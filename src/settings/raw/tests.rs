@@ -101,6 +101,26 @@ fn an_error_names_file_line_and_what_is_allowed() {
 }
 
 #[test]
+fn what_is_there_twice_or_in_a_wrong_table_is_told_with_its_place() {
+    let table = "[limits]\n\n[engine.swarm]\n#socket = \"/s\"\n\n[engine.swarm]\nsocket = \"/s\"\n";
+    let told = error(table);
+    assert!(
+        told.contains("line 6") && told.contains("[engine.swarm] stands in line 3 already"),
+        "{told}"
+    );
+    let told =
+        error("[limits]\nhead = \"1K\"\n[timeouts]\nhead = \"9s\"\n# head = 1\nhead = \"5s\"\n");
+    assert!(told.contains("head stands in line 4 already"), "{told}");
+    let told = error("workers = 1\n[engine.swarm]\napi_hosts = [\"a.example\"]\n");
+    assert!(
+        told.contains("`api_hosts` is not of [engine.swarm]") && told.contains("above the first"),
+        "{told}"
+    );
+    let told = error("[limits]\nspeed = 1\n");
+    assert!(!told.contains("belongs"), "{told}");
+}
+
+#[test]
 fn a_value_of_the_wrong_shape_is_refused_in_words() {
     for (text, place, wanted) in [
         ("listen = \":80\"", "column 10", "a list in brackets"),

@@ -362,6 +362,28 @@ impl Images {
         }))
     }
 
+    /// As [`Self::on_nodes`] where no image of `app` is here any more: with that of another app nodes remove what is left
+    /// of this one. Blocks.
+    ///
+    /// # Errors
+    /// As `open(2)`.
+    pub fn of_another(&self, app: &AppName) -> io::Result<Option<OnNodes>> {
+        for other in self.0.store.apps()? {
+            if let Some(found) = self.on_nodes(&other)? {
+                let repository = match &self.0.origin {
+                    Origin::Here(host) => format!("{}/{app}", host.as_deref().unwrap_or_default()),
+                    Origin::Registry(registry) => registry.repository(app.as_str()),
+                };
+                return Ok(Some(OnNodes {
+                    repository,
+                    kept: Vec::new(),
+                    ..found
+                }));
+            }
+        }
+        Ok(None)
+    }
+
     /// Removes the images of releases that are gone, and what no image has any more.
     pub async fn sweep(&self) {
         // Who makes an image sweeps behind it.

@@ -84,6 +84,12 @@ impl Store {
         self.images().join(app.as_str())
     }
 
+    /// The apps that may have images.
+    pub(super) fn apps(&self) -> io::Result<impl Iterator<Item = AppName>> {
+        let names = names(&self.images())?.into_iter();
+        Ok(names.filter_map(|name| AppName::parse(&name).ok()))
+    }
+
     fn record(&self, app: &AppName, code: u64) -> PathBuf {
         self.of(app).join(format!("{code}.json"))
     }

@@ -21,6 +21,8 @@ pub(super) struct Ends {
     heard: BTreeSet<String>,
     /// Those of which the kernel has ended processes for want of memory.
     out_of_memory: BTreeSet<String>,
+    /// Those that the swarm itself ends.
+    dismissed: BTreeSet<String>,
 }
 
 impl Ends {
@@ -37,6 +39,13 @@ impl Ends {
         let is_there = |id: &String| tasks.iter().any(|task| task.id == *id);
         self.heard.retain(is_there);
         self.out_of_memory.retain(is_there);
+        let dismissed = tasks.iter().filter(|task| task.is_dismissed);
+        self.dismissed = dismissed.map(|task| task.id.clone()).collect();
+    }
+
+    /// Whether the swarm itself ends a task, to run it elsewhere or anew: it has not crashed.
+    pub(super) fn is_dismissed(&self, task: &str) -> bool {
+        self.dismissed.contains(task)
     }
 
     /// A task has said how it ends, or all that it printed is read.

@@ -13,6 +13,9 @@ use crate::swarm::seen::{SeenTask, TaskState};
 /// How long a process that is not routed must have run to be ready.
 pub(super) const ALIVE: Duration = Duration::from_secs(1);
 
+/// What to do where a swarm has lost what it is to tell of a task.
+const NO_PORT: &str = "the swarm tells no port of it, so it gets no request: a restart of the application has it made anew";
+
 /// One process.
 #[derive(Clone, Debug)]
 pub(in crate::swarm) struct Member {
@@ -76,7 +79,7 @@ impl Member {
         let was_over = known.is_some_and(|known| known.state.is_over());
         match task.state {
             TaskState::Waiting => {
-                self.warning = task.message.clone();
+                self.warning = task.message.clone().or_else(|| fetching(&task));
                 // Not of a task that ran before; but nothing here depends on the order of an engine's answers.
                 (self.running_since, self.is_ready) = (None, false);
             }
@@ -86,10 +89,14 @@ impl Member {
                     out.push(Command::Check { number, task });
                 }
                 self.runs(kind, now, out);
+                if kind.is_routed && task.address.is_none() {
+                    (self.is_ready, self.warning) = (false, Some(NO_PORT.to_owned()));
+                }
             }
             TaskState::Ended(_) | TaskState::Rejected if !was_over => {
                 out.push(Command::Uncheck(number));
-                exited = ends.of(&task.id).map(|exit| self.ended(exit, now));
+                let exit = ends.of(&task.id);
+                exited = exit.map(|exit| self.ended(&task.id, exit, ends, now));
             }
             TaskState::Ended(_) | TaskState::Rejected => {}
         }
@@ -110,7 +117,7 @@ impl Member {
         // In another slot is a task that has been there before.
         let old = old.filter(|old| old.slot == task.slot && !old.state.is_over())?;
         let exit = ends.of(&old.id).unwrap_or_else(|| lost(&old));
-        Some(self.ended(exit, now))
+        Some(self.ended(&old.id, exit, ends, now))
     }
 
     fn runs(&mut self, kind: &ProcessKind, now: Instant, out: &mut Vec<Command>) {
@@ -127,9 +134,11 @@ impl Member {
         }
     }
 
-    fn ended(&mut self, exit: ExitRecord, now: Instant) -> ExitRecord {
-        // The swarm has its own delay: only whether it crashes over and over counts here.
-        self.backoff.crashed(now, 0.5);
+    fn ended(&mut self, task: &str, exit: ExitRecord, ends: &Ends, now: Instant) -> ExitRecord {
+        if !ends.is_dismissed(task) {
+            // The swarm has its own delay: only whether it crashes over and over counts here.
+            self.backoff.crashed(now, 0.5);
+        }
         (self.running_since, self.is_ready) = (None, false);
         self.last_exit = Some(exit.clone());
         exit
@@ -157,11 +166,20 @@ impl Member {
 
     fn differs(&self, before: &Self) -> bool {
         let address = |m: &Self| m.task.as_ref().and_then(|t| t.address);
-        self.phase != before.phase
+        let fetches = |m: &Self| m.task.as_ref().is_some_and(|t| t.is_fetching);
+        fetches(self) != fetches(before)
+            || self.phase != before.phase
             || self.warning != before.warning
             || address(self) != address(before)
             || self.is_crashlooping() != before.is_crashlooping()
     }
+}
+
+/// What a task does that its machine fetches the image for.
+fn fetching(task: &SeenTask) -> Option<String> {
+    let node = task.node.as_deref().unwrap_or("its node");
+    task.is_fetching
+        .then(|| format!("{node} fetches the image"))
 }
 
 /// The end of a task that nobody saw.
@@ -171,6 +189,7 @@ fn lost(task: &SeenTask) -> ExitRecord {
         status: ExitStatus::Unknown,
         at: task.at,
         oom: false,
-        reason: node.map(|node| format!("the swarm runs it elsewhere; it was on {node}")),
+        reason: node
+            .map(|node| format!("the swarm has put another in its place; it was on {node}")),
     }
 }

@@ -17,6 +17,8 @@ fn task(id: &str, slot: u64, state: TaskState) -> SeenTask {
         address: (state == TaskState::Running).then(|| ([10, 0, 0, 2], 32_768).into()),
         node: Some("node1".to_owned()),
         is_out_of_reach: false,
+        is_dismissed: false,
+        is_fetching: false,
     }
 }
 
@@ -162,6 +164,95 @@ fn a_task_on_a_machine_that_is_gone_ends_when_another_takes_its_place() {
     assert!(reason.contains("node1"), "{reason}");
 }
 
+/// Whether web.1 keeps crashing, after seven tasks of it that end one after the other as `end` says.
+fn crashes_by(end: impl Fn(SeenTask) -> SeenTask) -> bool {
+    let mut tale = Tale::routed(1);
+    tale.tell(seen(1, &[task("t0", 1, TaskState::Running)]));
+    for n in 1..=7 {
+        let old = end(task(&format!("t{}", n - 1), 1, TaskState::Running));
+        let next = later(&format!("t{n}"), 1, TaskState::Running);
+        let told = tale.tell(seen(1, &[old, next]));
+        assert_eq!(ends(&told).len(), 1, "each end is told");
+    }
+    tale.life.member(1).unwrap().is_crashlooping()
+}
+
+#[test]
+fn what_the_swarm_moves_does_not_crash() {
+    let failed = |code| TaskState::Ended(ExitStatus::Code(code));
+    assert!(crashes_by(|old| SeenTask {
+        is_wanted: false,
+        state: failed(1),
+        ..old
+    }));
+    // It ends still, or has.
+    for state in [TaskState::Running, failed(143)] {
+        assert!(!crashes_by(|old| SeenTask {
+            is_wanted: false,
+            is_dismissed: true,
+            state,
+            ..old
+        }));
+    }
+}
+
+#[test]
+fn a_running_task_keeps_an_address_that_the_swarm_has_lost() {
+    let Event::Seen(before) = seen(1, &[task("a", 1, TaskState::Running)]) else {
+        unreachable!();
+    };
+    let lost = SeenTask {
+        address: None,
+        ..task("a", 1, TaskState::Running)
+    };
+    let of = |id: &str| Seen {
+        tasks: vec![SeenTask {
+            id: id.to_owned(),
+            ..lost.clone()
+        }],
+        ..before.clone()
+    };
+    assert_eq!(of("a").with_addresses_of(&before), before);
+    assert_eq!(of("b").with_addresses_of(&before), of("b"));
+}
+
+#[test]
+fn a_process_that_no_port_is_told_of_is_not_ready_and_says_so() {
+    let mut tale = Tale::routed(1);
+    let ready = Event::Checked {
+        task: "a".to_owned(),
+        is_ready: true,
+    };
+    let runs = task("a", 1, TaskState::Running);
+    tale.tell(seen(1, std::slice::from_ref(&runs)));
+    tale.tell(ready.clone());
+    let lost = SeenTask {
+        address: None,
+        ..runs.clone()
+    };
+    tale.tell(seen(1, &[lost]));
+    assert_eq!(tale.phases(), [Phase::Starting]);
+    let warning = tale.life.member(1).unwrap().warning.clone();
+    assert!(warning.unwrap().contains("restart"));
+    tale.tell(seen(1, &[runs]));
+    tale.tell(ready);
+    assert_eq!(tale.phases(), [Phase::Ready]);
+    assert_eq!(tale.life.member(1).unwrap().warning, None);
+}
+
+#[test]
+fn a_task_whose_machine_fetches_the_image_says_so() {
+    let mut tale = Tale::routed(1);
+    let fetches = SeenTask {
+        is_fetching: true,
+        ..task("a", 1, TaskState::Waiting)
+    };
+    let told = tale.tell(seen(1, &[fetches]));
+    assert!(told.iter().any(|c| matches!(c, Command::Report { .. })));
+    let warning = tale.life.member(1).unwrap().warning.clone();
+    assert_eq!(warning.as_deref(), Some("node1 fetches the image"));
+}
+
 #[test]
 fn one_that_is_not_started_again_has_finished() {
     let mut tale = Tale::of(Restart::Transient, false, 1);
@@ -207,6 +298,27 @@ fn after_a_call_that_failed_comes_another_one_later() {
     assert!(told.contains(&Command::Create(1)), "{told:?}");
     tale.tell(Event::Changed);
     assert_eq!(tale.life.trouble(), None);
+}
+
+#[test]
+fn what_the_engine_refuses_for_good_is_told_as_such_until_a_call_is_carried_out() {
+    let mut tale = Tale::routed(1);
+    tale.tell(Event::Seen(Seen::default()));
+    tale.tell(Event::Failed("no leader".to_owned()));
+    assert!(!tale.life.is_refused());
+    tale.tell(Event::Due);
+    tale.tell(Event::Seen(Seen::default()));
+    let told = tale.tell(Event::Refused("too large".to_owned()));
+    let report = Command::Report {
+        number: 1,
+        exited: None,
+    };
+    assert!(told.contains(&report), "{told:?}");
+    assert!(tale.life.is_refused());
+    tale.tell(Event::Due);
+    tale.tell(Event::Seen(Seen::default()));
+    tale.tell(Event::Changed);
+    assert!(!tale.life.is_refused());
 }
 
 #[test]

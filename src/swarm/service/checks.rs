@@ -1,13 +1,14 @@
 //! Whether the processes of a service answer, over the network.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Service;
+use crate::document::config::HealthCheck;
 use crate::process::health::{Checks, Trouble, Unready};
 use crate::process::probe;
 use crate::router::backend::Alarm;
@@ -17,12 +18,23 @@ use crate::swarm::seen::Seen;
 /// How long a connection to a machine may take that the swarm has not heard of.
 const REACH: Duration = Duration::from_secs(3);
 
+/// How long a process may take to get ready before it is told what it does instead. Most take less.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// As [`PATIENCE`], but before a deploy fails, which shows it.
+fn patience(health: &HealthCheck) -> Duration {
+    PATIENCE.min(health.boot_timeout / 2)
+}
+
 /// The checks of one task.
 #[derive(Debug)]
 pub(super) struct Watch {
     task: String,
     address: SocketAddr,
     checks: Checks,
+    since: Instant,
+    /// It takes longer than most to get ready.
+    is_late: bool,
     alarm: Alarm,
     /// Why the last check failed.
     failure: Option<Unready>,
@@ -37,9 +49,9 @@ impl Watch {
         self.checks.trouble().cloned()
     }
 
-    /// What it does instead of getting ready, and what to do about it.
+    /// What it does instead of getting ready, and what to do about it, once it should have been.
     pub(super) fn unready(&self) -> Option<String> {
-        let why = self.failure.as_ref()?;
+        let why = self.failure.as_ref().filter(|_| self.is_late)?;
         Some(match why {
             Unready::NotListening => format!(
                 "{why}, at {}: on a swarm a process has a network of its own, so it must listen on all addresses (0.0.0.0, \
@@ -76,6 +88,8 @@ impl Service {
             task,
             address,
             checks: Checks::new(&self.spec.health),
+            since: Instant::now(),
+            is_late: false,
             alarm: Alarm::default(),
             failure: None,
             check: None,
@@ -155,6 +169,7 @@ impl Service {
             Err(why) => watch.checks.failed(why),
         }
         watch.failure = checked.result.clone().err();
+        watch.is_late = watch.since.elapsed() >= patience(&self.spec.health);
         let is_ready = watch.checks.is_ready();
         let pause = watch.checks.pause();
         if before != (is_ready, watch.trouble(), watch.unready()) {
@@ -166,5 +181,41 @@ impl Service {
             let _number = self.swarm.observer.look();
         }
         self.check_after(pause, number, ctx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_merely_starts_is_told_nothing_and_one_that_is_late_what_to_do() {
+        let mut watch = Watch {
+            task: "t".to_owned(),
+            address: ([10, 0, 0, 2], 32_768).into(),
+            checks: Checks::new(&HealthCheck::default()),
+            since: Instant::now(),
+            is_late: false,
+            alarm: Alarm::default(),
+            failure: Some(Unready::NotListening),
+            check: None,
+            is_doubted: false,
+        };
+        assert_eq!(watch.unready(), None);
+        watch.is_late = true;
+        assert!(watch.unready().unwrap().contains("0.0.0.0"));
+    }
+
+    #[test]
+    fn what_a_process_does_is_known_before_its_time_to_start_is_over() {
+        let of = |boot_timeout| {
+            let health = HealthCheck {
+                boot_timeout,
+                ..HealthCheck::default()
+            };
+            patience(&health)
+        };
+        assert_eq!(of(Duration::from_secs(60)), PATIENCE);
+        assert!(of(Duration::from_secs(3)) < Duration::from_secs(3));
     }
 }

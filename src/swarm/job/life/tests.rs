@@ -14,6 +14,8 @@ fn task(state: TaskState) -> SeenTask {
         address: None,
         node: Some("node1".to_owned()),
         is_out_of_reach: false,
+        is_dismissed: false,
+        is_fetching: false,
     }
 }
 
