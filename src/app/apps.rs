@@ -11,6 +11,7 @@ mod orphans;
 mod previews;
 mod removals;
 mod requests;
+mod size;
 mod turns;
 mod writes;
 
@@ -50,6 +51,8 @@ pub struct Apps {
     writing: BTreeMap<AppName, Arc<AppConfig>>,
     /// Names of removed apps whose files are still going.
     finishing: BTreeSet<AppName>,
+    /// Apps without a document, while what a swarm runs of them is ended.
+    strays: BTreeMap<AppName, SpawnHandle>,
     writes: Writes,
     watch: Watch,
     booted: Option<tokio::sync::watch::Sender<bool>>,
@@ -93,6 +96,7 @@ impl Apps {
             apps: BTreeMap::new(),
             writing: BTreeMap::new(),
             finishing: BTreeSet::new(),
+            strays: BTreeMap::new(),
             writes: Writes::default(),
             watch: Watch::default(),
             booted: Some(booted),

@@ -334,7 +334,8 @@ fn context(
     })
 }
 
-/// The swarm of the settings. It is followed on the thread of control actors; no engine is asked yet.
+/// The swarm of the settings. It is followed, and what a server before has left there removed, on the thread of control
+/// actors; no engine is asked yet.
 fn swarm(settings: &Settings) -> Result<Option<Arc<Swarm>>, DaemonError> {
     let Some(swarm) = &settings.swarm else {
         return Ok(None);
@@ -342,8 +343,11 @@ fn swarm(settings: &Settings) -> Result<Option<Arc<Swarm>>, DaemonError> {
     let opened = Swarm::open(swarm, &settings.data_dir);
     let told = |error| DaemonError::Start(format!("cannot keep the name of this server: {error}"));
     let swarm = opened.map_err(told)?;
+    let swarm = Arc::new(swarm);
     actix_rt::spawn(swarm.observer.clone().run());
-    Ok(Some(Arc::new(swarm)))
+    let sweeps = Arc::clone(&swarm);
+    actix_rt::spawn(async move { sweeps.sweep().await });
+    Ok(Some(swarm))
 }
 
 /// The images of applications, where the settings name a swarm.

@@ -19,6 +19,7 @@ use super::labels;
 use super::spec::placement;
 use super::swarm::Swarm;
 use crate::document::name::AppName;
+use crate::failpoint;
 
 /// How long all nodes may take: one may have to fetch the image, and to end what uses a volume.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -236,10 +237,12 @@ impl Swarm {
         for left in chore.left(&self.server) {
             self.client.remove(&left).await?;
         }
-        let run = format!("{:x}", jiff::Timestamp::now().as_nanosecond());
+        let now = jiff::Timestamp::now().as_nanosecond();
+        let run = format!("{}{now:x}", self.chores_prefix);
         let constraints = self.client.confined(&self.constraints).await?;
         let spec = chore.for_engine(&self.server, &constraints, &image.reference, &run);
         self.client.create(spec, image.credentials()).await?;
+        failpoint::reach("a chore is created");
         let done = self.wait_for(&run, &constraints).await;
         self.client.remove(&name).await?;
         done

@@ -53,6 +53,16 @@ impl Known {
         read(self.file(name)).filter(|record| record.name == name)
     }
 
+    /// The names of all services that there are records of, also of those that cannot be read.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.directory).into_iter().flatten();
+        let files = entries.flatten().map(|entry| entry.file_name());
+        let name =
+            |file: std::ffi::OsString| Some(file.to_str()?.strip_suffix(".json")?.to_owned());
+        files.filter_map(name).collect()
+    }
+
     pub fn keep(&self, record: &Record) {
         let file = self.file(&record.name);
         let kept = serde_json::to_vec(record).map_err(std::io::Error::from);
@@ -107,6 +117,9 @@ mod tests {
         assert_eq!(known.of("a"), None);
         std::fs::write(home.path().join("known/c.json"), "{").unwrap();
         assert_eq!(known.of("c"), None);
+        let mut names = known.names();
+        names.sort();
+        assert_eq!(names, ["b", "c"]);
         known.keep(&record("a", "shop"));
         known.forget_app("shop");
         assert_eq!(known.of("a"), None);

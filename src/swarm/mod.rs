@@ -28,6 +28,7 @@ pub mod settings;
 pub mod spec;
 #[allow(clippy::module_inception)]
 pub mod swarm;
+mod sweep;
 pub mod volume_notes;
 
 pub use client::{Client, EngineError};

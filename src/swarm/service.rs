@@ -59,6 +59,8 @@ pub struct Service {
     read: BTreeMap<String, Arc<AtomicBool>>,
     /// How many of them are being read.
     readers: usize,
+    /// Whether it takes over what an actor before it, or the server before, has left.
+    succeeds: bool,
     /// All is gone but what the last tasks have printed.
     is_finished: bool,
 }
@@ -95,8 +97,15 @@ impl Service {
             watches: BTreeMap::new(),
             read: BTreeMap::new(),
             readers: 0,
+            succeeds: false,
             is_finished: false,
         }
+    }
+
+    /// The same, which takes over what another has left if it `succeeds` one.
+    #[must_use]
+    pub fn succeeding(self, succeeds: bool) -> Self {
+        Self { succeeds, ..self }
     }
 
     fn apply(&mut self, event: Event, ctx: &mut Context<Self>) {
@@ -394,9 +403,13 @@ impl Actor for Service {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        // No listing counts before what is known: it may lack what was known.
-        self.since = u64::MAX;
-        self.recall(ctx);
+        if self.succeeds {
+            // No listing counts before what is known: it may lack what was known.
+            self.since = u64::MAX;
+            self.recall(ctx);
+        } else {
+            self.since = self.swarm.observer.look();
+        }
         self.follow(ctx);
     }
 }

@@ -44,6 +44,8 @@ pub struct Swarm {
     pub volume_notes: VolumeNotes,
     /// By which its services are told from those of another server in the same swarm.
     pub server: String,
+    /// With what the runs of this server's chores begin: another one's are left.
+    pub(super) chores_prefix: String,
     /// Which nodes processes may run on.
     pub constraints: Vec<String>,
     /// Who makes volumes, if not each node itself.
@@ -68,6 +70,7 @@ impl Swarm {
             jobs: JobNotes::open(directory.join("jobs"))?,
             volume_notes: VolumeNotes::open(directory.join("volumes"))?,
             client,
+            chores_prefix: format!("{}.", random_name()?),
             server,
             constraints: settings.constraints.clone(),
             volumes: settings.volumes.clone(),
@@ -166,9 +169,13 @@ fn server(directory: &Path) -> io::Result<String> {
         _ => {}
     }
     make_directory(directory)?;
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    let name: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = random_name()?;
     durable::replace(&file, name.as_bytes(), 0o600)?;
     Ok(name)
+}
+
+fn random_name() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

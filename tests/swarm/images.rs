@@ -70,6 +70,7 @@ pub(super) fn release(data_dir: &Path, app: &str, code: u64) -> Wish {
         code,
         files: vec![checkout, venv],
         writable: vec![root.join("tmp")],
+        tmp: root.join("temporary"),
         owner: Owner {
             user: format!("ps-{app}"),
             group: format!("ps-{app}"),

@@ -1,6 +1,7 @@
 //! The second engine: real engines of Debian's docker.io as one swarm.
 
 mod base_image;
+mod cut_off;
 mod demo;
 mod doctor;
 mod echo;

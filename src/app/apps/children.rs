@@ -29,6 +29,10 @@ pub(super) fn policy() -> Supervisor<AppName> {
 impl Apps {
     pub(super) fn add(&mut self, spec: AppSpec, ctx: &mut Context<Self>) {
         let id = spec.config.name.clone();
+        if let Some(ends) = self.strays.remove(&id) {
+            // Its App finds itself what runs, and takes it over.
+            ctx.cancel_future(ends);
+        }
         self.apps.insert(
             id.clone(),
             Entry {

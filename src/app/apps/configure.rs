@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use serde_json::Value;
 
-use super::requests::check_size;
+use super::size::check_size;
 use super::{Apps, AppsError, Turn};
 use crate::app::deployer::Accepted;
 use crate::app::supervisor::{App, Configure};

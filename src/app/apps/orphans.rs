@@ -5,7 +5,7 @@ use std::io;
 use actix::prelude::*;
 use serde::Serialize;
 
-use super::removals::end_all;
+use super::removals::end_processes;
 use super::{Apps, AppsError};
 use crate::app::config_dir;
 use crate::app::engine::elsewhere;
@@ -76,7 +76,9 @@ impl Handler<RemoveOrphan> for Apps {
             if !is_there.unwrap_or_default() {
                 return Err(io::ErrorKind::NotFound.into());
             }
-            end_all(&gone, &dirs, &context).await;
+            end_processes(&dirs).await;
+            let ended = elsewhere::try_end(&gone, &context).await;
+            ended.map_err(io::Error::other)?;
             elsewhere::remove_volumes(gone.clone(), context).await;
             let remove = move || finish_removal(&directory, &gone, &dirs, false);
             let removed = actix_rt::task::spawn_blocking(remove).await;

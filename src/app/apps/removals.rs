@@ -11,7 +11,6 @@ use tokio::sync::watch;
 use super::requests::stored;
 use super::{Apps, AppsError, Removal, Rescan};
 use crate::app::config_dir;
-use crate::app::context::AppContext;
 use crate::app::deployer::{Accepted, Action};
 use crate::app::engine::elsewhere;
 use crate::app::operations::Ticket;
@@ -119,7 +118,8 @@ impl Apps {
         let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
         let (gone, context) = (name.clone(), self.context.clone());
         let finished = async move {
-            end_all(&gone, &dirs, &context).await;
+            let elsewhere = elsewhere::end(gone.clone(), context.clone());
+            futures::join!(end_processes(&dirs), elsewhere);
             if !keep_storage {
                 elsewhere::remove_volumes(gone.clone(), context).await;
             }
@@ -141,24 +141,24 @@ impl Apps {
     }
 
     /// Ends the processes of an app that has no document; its files stay.
-    pub(super) fn end_stray(&self, name: &AppName, ctx: &mut Context<Self>) {
+    pub(super) fn end_stray(&mut self, name: &AppName, ctx: &mut Context<Self>) {
         let dirs = self.dirs(name);
         log::warn!(
             "{name} has no document any more: it is stopped, {} is kept until \"procserver orphans rm {name}\"",
             dirs.root().display()
         );
-        let (name, context) = (name.clone(), self.context.clone());
-        let ended = async move { end_all(&name, &dirs, &context).await };
+        let ended = async move { end_processes(&dirs).await };
         ctx.spawn(ended.into_actor(self));
+        let elsewhere = elsewhere::end(name.clone(), self.context.clone()).into_actor(self);
+        let gone = name.clone();
+        let elsewhere = ctx.spawn(elsewhere.map(move |(), apps, _| {
+            apps.strays.remove(&gone);
+        }));
+        self.strays.insert(name.clone(), elsewhere);
     }
 }
 
-/// Ends what any engine runs of an app that has no actor.
-pub(super) async fn end_all(name: &AppName, dirs: &AppDirs, context: &AppContext) {
-    futures::join!(end_processes(dirs), elsewhere::end(name, context));
-}
-
-async fn end_processes(dirs: &AppDirs) {
+pub(super) async fn end_processes(dirs: &AppDirs) {
     let of = dirs.clone();
     let look = move || survivors::survivors(of.runtime(), &Users::of_app(&of));
     let alive = actix_rt::task::spawn_blocking(look).await;

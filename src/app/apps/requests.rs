@@ -9,6 +9,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 
 use super::configure::tell;
+use super::size::check_size;
 use super::turns::Turn;
 use super::{Apps, AppsError};
 use crate::app::config_dir;
@@ -17,7 +18,6 @@ use crate::app::removal::finish_removal;
 use crate::app::status::{AppState, PreviewStatus, Reach, Summary};
 use crate::app::supervisor::{App, Configure, IsAtWork, Summarize};
 use crate::document::config::AppConfig;
-use crate::document::json5;
 use crate::document::name::AppName;
 use crate::events::By;
 use crate::install::deploy_key;
@@ -131,20 +131,6 @@ impl Apps {
             config_dir::write(&directory, &config)
         });
         stored("written", written)
-    }
-}
-
-/// Refuses a document that is larger, as it is written, than what is read back.
-pub(super) fn check_size(config: &AppConfig) -> Result<(), AppsError> {
-    let most = json5::MAX_SIZE;
-    let size = config_dir::as_written(config).map_or(0, |bytes| bytes.len());
-    match size > most {
-        true => Err(AppsError::TooLarge {
-            app: config.name.clone(),
-            size: size.div_ceil(1024),
-            most: most / 1024,
-        }),
-        false => Ok(()),
     }
 }
 
@@ -270,28 +256,5 @@ impl Handler<Find> for Apps {
 
     fn handle(&mut self, Find(name): Find, _: &mut Self::Context) -> Self::Result {
         self.find(&name).map(|(_, app)| app)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::document::config::Rules;
-
-    #[test]
-    fn a_document_counts_as_it_is_written() {
-        let config = |length: usize| {
-            // Each line is indented in the file.
-            let env: serde_json::Map<_, _> = (0..1000)
-                .map(|n| (format!("A{n}"), "x".repeat(length).into()))
-                .collect();
-            let document = json!({"name": "a", "repo": {"url": "https://h/a.git"}, "env": env});
-            AppConfig::from_document(document, &Rules::default()).unwrap()
-        };
-        assert_eq!(check_size(&config(1000)), Ok(()));
-        let told = check_size(&config(1040)).unwrap_err();
-        assert!(told.to_string().contains("1024 at most"), "{told}");
     }
 }

@@ -1,30 +1,64 @@
-//! What an application leaves on other machines: its volumes, and images of releases that are gone.
+//! What an application leaves on other machines: processes that no App knows of, its volumes, and images of releases that
+//! are gone.
 
 use std::io;
+use std::time::Duration;
 
 use actix_rt::task::spawn_blocking;
 use futures::future::join_all;
 
-use super::outlived;
+use super::outlived::elsewhere;
 use crate::app::context::AppContext;
 use crate::document::config::StopPolicy;
 use crate::document::name::AppName;
 use crate::events::Report;
+use crate::swarm::EngineError;
 use crate::swarm::chore::Chore;
 use crate::swarm::image::{Images, OnNodes};
 use crate::swarm::swarm::Swarm;
 
-/// Ends all that the swarm runs of an app that has no actor any more, as a server before has left it.
-pub async fn end(app: &AppName, context: &AppContext) {
-    let Some(swarm) = &context.swarm else { return };
-    let found = outlived::elsewhere(app.to_string(), true, context).await;
-    let units = found.units.into_iter().map(|unit| unit.left);
-    let one_offs = found.one_offs.into_iter().map(|one_off| one_off.left);
-    let left = units.chain(one_offs);
-    // The document is gone, and with it what it said about stopping.
-    join_all(left.map(|left| left.end(StopPolicy::default()))).await;
+/// How long is waited after a swarm could not be listed.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// Ends what other engines run of an app that has no App, however long they do not answer: nobody else would end it.
+pub async fn end(app: AppName, context: AppContext) {
+    let mut is_told = false;
+    while let Err(error) = try_end(&app, &context).await {
+        if !std::mem::replace(&mut is_told, true) {
+            log::warn!("{app}: what the swarm runs of it is not ended yet: {error}");
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// As [`end`], unless they do not answer.
+///
+/// # Errors
+/// [`EngineError`].
+pub async fn try_end(app: &AppName, context: &AppContext) -> Result<(), EngineError> {
+    let Some(swarm) = &context.swarm else {
+        return Ok(());
+    };
+    // One that was never there does not wait for an engine that does not answer.
+    let is_there = has_volumes(app, swarm).await || on_nodes(app, context).await.is_some();
+    loop {
+        let found = elsewhere(app.to_string(), is_there, context).await;
+        if let Some(error) = found.error {
+            return Err(error);
+        }
+        let units = found.units.into_iter().map(|unit| unit.left);
+        let one_offs = found.one_offs.into_iter().map(|one_off| one_off.left);
+        // The document is gone, and with it what it said about stopping; a swarm has its own copy of that.
+        let ends = units.chain(one_offs);
+        let ends: Vec<_> = ends.map(|left| left.end(StopPolicy::default())).collect();
+        if ends.is_empty() {
+            break;
+        }
+        join_all(ends).await;
+    }
     let (known, app) = (swarm.known.clone(), app.to_string());
     let _forgotten = spawn_blocking(move || known.forget_app(&app)).await;
+    Ok(())
 }
 
 /// Removes the volumes of an app that is removed, and its images, on all nodes of the swarm. It takes minutes at most, and

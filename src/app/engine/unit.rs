@@ -114,8 +114,9 @@ impl UnitSpec {
                 };
                 Unit::Process(start_process(*spec, origin, around, on_exit))
             }
-            // It finds what is there by its name.
+            // It finds what is there by its name. One that begins anew knows nothing: an app may have had its name before.
             Self::Service(spec, image, swarm) => {
+                let succeeds = left.is_some();
                 let Around {
                     control,
                     log,
@@ -123,7 +124,7 @@ impl UnitSpec {
                     ..
                 } = around;
                 let build = move |_: &mut Context<Service>, exit: ExitReason| {
-                    Service::new(*spec, image, swarm, log, parent, exit)
+                    Service::new(*spec, image, swarm, log, parent, exit).succeeding(succeeds)
                 };
                 Unit::Service(monitor::start(&control, build, on_exit))
             }

@@ -1,4 +1,4 @@
-//! What to say of a settings file that is no TOML of ours, beyond what the reader says (pure).
+//! What to say of a settings file that is no TOML of ours, beyond what the reader says.
 
 use super::RawSettings;
 
