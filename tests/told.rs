@@ -146,3 +146,21 @@ fn what_is_left_of_an_app_without_a_document_is_listed_and_removed_by_a_call() {
     assert!(!server.directory().join("apps/echo").exists());
     assert_eq!(orphans(), json!([]));
 }
+
+#[test]
+fn what_has_a_document_that_is_not_taken_is_no_orphan() {
+    let mut server = Server::start();
+    server.kill();
+    let kept = server.directory().join("apps/echo/storage/kept");
+    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    std::fs::write(&kept, "").unwrap();
+    let file = server.directory().join("config/echo.json");
+    std::fs::write(&file, "{ name: 'echo', engine: 'swarm' }").unwrap();
+    server.start_again();
+    let listed = server.get("/applications?orphans=true").expect(200).json();
+    assert_eq!(listed, json!([]));
+    let refused = server.send("DELETE", "/applications/echo?orphan=true", &Value::Null);
+    let told = refused.expect(409).text();
+    assert!(told.contains(&*file.to_string_lossy()), "{told}");
+    assert!(kept.exists());
+}

@@ -47,6 +47,7 @@ impl From<AppsError> for Problem {
             | AppsError::HostOfServer(_)
             | AppsError::Taken(_)
             | AppsError::NoOrphan(_)
+            | AppsError::HasDocument(..)
             | AppsError::TooManyPreviews { .. }
             | AppsError::Stale(_) => StatusCode::CONFLICT,
             AppsError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,

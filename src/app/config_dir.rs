@@ -53,6 +53,12 @@ pub fn path(directory: &Path, name: &AppName) -> PathBuf {
     directory.join(format!("{name}.json"))
 }
 
+/// Whether an app has a file, whatever is in it. Blocks.
+#[must_use]
+pub fn has_file(directory: &Path, name: &AppName) -> bool {
+    path(directory, name).symlink_metadata().is_ok()
+}
+
 /// The bytes of an app's file.
 ///
 /// # Errors

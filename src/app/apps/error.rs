@@ -45,6 +45,10 @@ pub enum AppsError {
     #[error("\"{0}\" is an application, or is being removed: no orphan")]
     NoOrphan(AppName),
     #[error(
+        "\"{0}\" has a document, {1}, that is not taken (\"procserver status\" says why): mend it, or remove that file first"
+    )]
+    HasDocument(AppName, String),
+    #[error(
         "\"{app}\" has as many previews as there may be, {MOST}: remove one first{}",
         named(.previews)
     )]

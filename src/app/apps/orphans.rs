@@ -1,6 +1,8 @@
-//! Orphans: directories below `DATA/apps` whose application has no document, such as storage that `?keep=storage` kept.
+//! Orphans: directories below `DATA/apps` whose application has no document, such as storage that `?keep=storage` kept. One
+//! whose document is there, and is not taken, is none.
 
 use std::io;
+use std::sync::Arc;
 
 use actix::prelude::*;
 use serde::Serialize;
@@ -40,11 +42,13 @@ impl Handler<Orphans> for Apps {
     type Result = ResponseActFuture<Self, Result<Vec<Orphan>, AppsError>>;
 
     fn handle(&mut self, _: Orphans, _: &mut Self::Context) -> Self::Result {
-        let data = self.context.settings.data_dir.clone();
+        let settings = Arc::clone(&self.context.settings);
         let found = actix_rt::task::spawn_blocking(move || {
-            let (unfinished, others) = config_dir::orphans(&data, &[]);
+            let (unfinished, others) = config_dir::orphans(&settings.data_dir, &[]);
             let unfinished = unfinished.into_iter().map(|(name, _)| name);
-            others.into_iter().chain(unfinished).collect::<Vec<_>>()
+            let all = others.into_iter().chain(unfinished);
+            let has_file = |name: &AppName| config_dir::has_file(&settings.config_dir, name);
+            all.filter(|name| !has_file(name)).collect::<Vec<_>>()
         });
         Box::pin(found.into_actor(self).map(|found, apps, _| {
             let mut names = found.map_err(|e| AppsError::NotListed(e.to_string()))?;
@@ -71,26 +75,31 @@ impl Handler<RemoveOrphan> for Apps {
         let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
         let (gone, context) = (name.clone(), self.context.clone());
         let removed = async move {
-            let root = dirs.root().to_owned();
-            let is_there = actix_rt::task::spawn_blocking(move || root.is_dir()).await;
-            if !is_there.unwrap_or_default() {
-                return Err(io::ErrorKind::NotFound.into());
+            let (root, name, configs) = (dirs.root().to_owned(), gone.clone(), directory.clone());
+            let look = move || (root.is_dir(), config_dir::has_file(&configs, &name));
+            let found = actix_rt::task::spawn_blocking(look).await;
+            let (is_there, has_file) = found.unwrap_or_default();
+            if has_file {
+                let path = config_dir::path(&directory, &gone);
+                return Err(AppsError::HasDocument(gone, path.display().to_string()));
             }
+            if !is_there {
+                return Err(AppsError::NoSuchOrphan(gone));
+            }
+            let not_removed = |error: io::Error| AppsError::NotRemoved(error.to_string());
             end_processes(&dirs).await;
             let ended = elsewhere::try_end(&gone, &context).await;
-            ended.map_err(io::Error::other)?;
+            ended.map_err(|error| not_removed(io::Error::other(error)))?;
             elsewhere::remove_volumes(gone.clone(), context).await;
             let remove = move || finish_removal(&directory, &gone, &dirs, false);
             let removed = actix_rt::task::spawn_blocking(remove).await;
-            removed.unwrap_or_else(|e| Err(io::Error::other(e)))
+            let removed = removed.unwrap_or_else(|e| Err(io::Error::other(e)));
+            removed.map_err(not_removed)
         };
         Box::pin(removed.into_actor(self).map(move |removed, apps, ctx| {
             apps.finishing.remove(&name);
             ctx.notify(super::Rescan);
-            removed.map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => AppsError::NoSuchOrphan(name),
-                _ => AppsError::NotRemoved(e.to_string()),
-            })
+            removed
         }))
     }
 }
