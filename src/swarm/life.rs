@@ -221,6 +221,8 @@ impl Life {
     /// A call failed. The next one is made also where it would fail again: what a person changes may mend it.
     fn failed(&mut self, why: String, is_refused: bool, out: &mut Vec<Command>) {
         self.call = Call::Failed;
+        // It has not got its specification again.
+        self.disputed = None;
         self.is_unsure |= self.seen.service.is_none();
         self.is_refused = is_refused;
         self.tell_trouble(out, |life| life.failed = Some(why));

@@ -12,6 +12,7 @@ use futures::StreamExt as _;
 
 use super::client::Client;
 use super::meter::{Mark, Measured};
+use super::observer::Observer;
 use super::printed::{Notes, Printed};
 use crate::logs::log::{Append, Log};
 use crate::logs::record::Stream;
@@ -36,6 +37,8 @@ pub(super) struct Source {
     pub(super) mark: Mark,
     /// Who wants to know what was measured.
     pub(super) to: Recipient<Told>,
+    /// Who is to look what became of it when it prints nothing more.
+    pub(super) observer: Observer,
 }
 
 /// A task has told what its container uses, which is no line of the app.
@@ -65,6 +68,10 @@ pub(super) async fn follow(
             Ok(lines) => read(lines, &log, &source, &mut printed, &mut last).await,
             Err(_) => End::Torn,
         };
+        if end == End::Read && !was_over {
+            // It may have been killed: until that is known, whoever has its port now is believed.
+            let _number = source.observer.look();
+        }
         let kept = printed.clone();
         let _written = spawn_blocking(move || kept.write()).await;
         if end == End::Gone || end == End::Read && was_over {

@@ -323,6 +323,7 @@ impl Service {
                 is_over,
                 mark: self.spec.mark(),
                 to: ctx.address().recipient(),
+                observer: self.swarm.observer.clone(),
             };
             let client = Arc::clone(&self.swarm.client);
             let notes = self.swarm.printed.clone();

@@ -40,6 +40,7 @@ pub fn checks(settings: &Settings) -> Vec<Finding> {
         Ok((about, nodes)) => {
             found.push(engine(about));
             found.extend(of_nodes(about, nodes));
+            found.extend(let_nobody(nodes, &swarm.constraints));
             found.extend(machine::disk("disk of the engine", &about.directory));
             fetching(about, nodes, &swarm.constraints)
         }
@@ -166,6 +167,18 @@ fn of_nodes(about: &About, nodes: &[Node]) -> Vec<Finding> {
         found.push(Finding::good(NODES, format!("{}, all ready", nodes.len())));
     }
     found
+}
+
+/// Constraints that hold on no node: nothing would start.
+fn let_nobody(nodes: &[Node], constraints: &[String]) -> Option<Finding> {
+    let is_any = nodes.is_empty() || nodes.iter().any(|node| fits(node, constraints));
+    (!is_any).then(|| {
+        Finding::poor(
+            NODES,
+            format!("constraints let none: {}", constraints.join(", ")),
+            "change constraints in [engine.swarm] (procserver.toml), or give a node what they ask for (docker node update --label-add)",
+        )
+    })
 }
 
 /// What came of asking for images as a node does; `None`: nobody has an address to ask.
@@ -399,6 +412,10 @@ mod tests {
         assert_eq!(count(&[]), 2);
         assert_eq!(count(&["node.hostname==b"]), 2);
         assert_eq!(count(&["node.hostname==nas"]), 1);
+        let told = |constraint: &str| let_nobody(&nodes, &[constraint.to_owned()]);
+        assert!(told("node.hostname==b").is_none() && let_nobody(&nodes, &[]).is_none());
+        let none = told("node.labels.apps==yes").unwrap();
+        assert_eq!(none.level, Level::Missing);
     }
 
     #[test]

@@ -509,6 +509,9 @@ fn what_others_change_right_behind_a_call_is_not_taken_for_ours() {
     tale.tell(Event::Changed);
     let is_restore = |command: &Command| matches!(command, Command::Restore { .. });
     assert!(tale.tell(changed_by_others(1)).iter().any(is_restore));
+    tale.tell(Event::Failed("others change it".to_owned()));
+    tale.tell(Event::Due);
+    assert!(tale.tell(changed_by_others(1)).iter().any(is_restore));
     tale.tell(Event::Changed);
     // As it was; and the same change once more is one that others make.
     assert!(!tale.tell(seen(1, &[])).iter().any(is_restore));
