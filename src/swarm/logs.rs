@@ -72,8 +72,7 @@ pub(super) async fn follow(
             // It may have been killed: until that is known, whoever has its port now is believed.
             let _number = source.observer.look();
         }
-        let kept = printed.clone();
-        let _written = spawn_blocking(move || kept.write()).await;
+        write(&printed).await;
         if end == End::Gone || end == End::Read && was_over {
             return last;
         }
@@ -101,7 +100,19 @@ async fn read(
     let mut lines = std::pin::pin!(lines);
     let resumed = printed.last();
     loop {
-        match lines.next().await {
+        let next = lines.next();
+        let next = match printed.owed(Instant::now()) {
+            None => next.await,
+            Some(left) => match tokio::time::timeout(left, next).await {
+                Ok(next) => next,
+                Err(_) => {
+                    printed.settle(Instant::now());
+                    write(printed).await;
+                    continue;
+                }
+            },
+        };
+        match next {
             Some(Ok(output)) => {
                 let measured = take(log, source, resumed, printed, &output).await;
                 *last = measured.or(*last);
@@ -139,10 +150,15 @@ async fn take(
         hand_on(log, &source.process, source.release, stream, text).await;
     }
     if printed.note(time, Instant::now()) {
-        let kept = printed.clone();
-        let _written = spawn_blocking(move || kept.write()).await;
+        write(printed).await;
     }
     measured
+}
+
+/// Writes a note.
+async fn write(printed: &Printed) {
+    let kept = printed.clone();
+    let _written = spawn_blocking(move || kept.write()).await;
 }
 
 /// Appends a line of a process to the log of its app.

@@ -27,6 +27,8 @@ pub struct Printed {
     file: PathBuf,
     last: Option<jiff::Timestamp>,
     written: Option<Instant>,
+    /// What is written is older than what is known.
+    is_owed: bool,
 }
 
 impl Notes {
@@ -57,6 +59,7 @@ impl Notes {
             last: text.trim().parse().ok(),
             file,
             written: None,
+            is_owed: false,
         }
     }
 
@@ -87,7 +90,20 @@ impl Printed {
         if due {
             self.written = Some(now);
         }
+        self.is_owed = !due;
         due
+    }
+
+    /// In what time the note should be written, should nothing more be printed until then.
+    #[must_use]
+    pub fn owed(&self, now: Instant) -> Option<Duration> {
+        let written = self.written.filter(|_| self.is_owed)?;
+        Some(SELDOM.saturating_sub(now.saturating_duration_since(written)))
+    }
+
+    /// The note is written now.
+    pub fn settle(&mut self, now: Instant) {
+        (self.written, self.is_owed) = (Some(now), false);
     }
 
     pub fn write(&self) {
@@ -112,8 +128,13 @@ mod tests {
         assert_eq!(note.last(), None);
         let (time, now) = (jiff::Timestamp::UNIX_EPOCH, Instant::now());
         assert!(note.note(time, now));
+        assert_eq!(note.owed(now), None);
         assert!(!note.note(time, now));
-        assert!(note.note(time, now + SELDOM));
+        // Nothing more may be printed for a long time.
+        assert_eq!(note.owed(now + SELDOM / 4), Some(SELDOM / 4 * 3));
+        note.settle(now + SELDOM);
+        assert_eq!(note.owed(now + SELDOM), None);
+        assert!(note.note(time, now + 2 * SELDOM));
         note.write();
         assert_eq!(notes.of("t1").last(), Some(time));
         notes.forget("t1");
