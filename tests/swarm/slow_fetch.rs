@@ -31,7 +31,8 @@ fn the_time_to_get_ready_begins_when_the_node_has_the_image() {
         "scale": { "web": 1 },
         "health_check": { "path": "/", "interval": "200ms", "boot_timeout": "20s" },
     });
-    let one = with(app(&repo("1")), short);
+    let repo = repo("1");
+    let one = with(app(&repo), short);
     std::thread::scope(|scope| {
         let created = scope.spawn(|| done(&server, "POST", "/applications", Some(&one)));
         eventually("the node that fetches is named", LONG, || {
