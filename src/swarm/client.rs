@@ -16,7 +16,7 @@ use bollard::query_parameters::{
 use futures::Stream;
 use tokio::sync::OnceCell;
 
-/// What environment and command of a service may have; bytes. Each task has them, and managers put many tasks into one
+/// What variables and command of a service may have; bytes. Each task has them, and managers put many tasks into one
 /// message, which is of a bounded size: with larger ones nothing is scheduled any more, whoever it is of.
 const LARGEST: usize = 128 << 10;
 
@@ -41,8 +41,8 @@ pub enum EngineError {
     #[error("the engine says: {0}")]
     Refused(String),
     #[error(
-        "its environment and its command have {0} bytes, and more than {LARGEST} can stop a whole swarm: put what is large \
-         into files"
+        "its variables and its command have {0} bytes, and more than {LARGEST} can stop a whole swarm: keep what is large in \
+         a file of the repository or in $STORAGE_DIR instead of `env` or .env"
     )]
     TooLarge(usize),
 }
@@ -87,7 +87,7 @@ impl Client {
         Self { is_alone, ..self }
     }
 
-    /// Where processes may run that may run where these `constraints` let them.
+    /// These `constraints`, and that of this machine where they run on it alone.
     ///
     /// # Errors
     /// [`EngineError`].
@@ -99,7 +99,7 @@ impl Client {
         Ok(all)
     }
 
-    /// A service that runs where it may.
+    /// A service with the constraints of [`Self::confined`].
     ///
     /// # Errors
     /// [`EngineError`].

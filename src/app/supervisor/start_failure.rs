@@ -150,7 +150,8 @@ fn exited(batch: Option<&Batch>, id: &str) -> Failure {
         return Failure::new(Step::Start, reason).hint(NO_PORT);
     }
     if let Some(why) = snapshot.filter(|s| s.is_refused) {
-        return refused(id, why.warning.as_deref().unwrap_or_default());
+        let why = why.warning.as_deref().unwrap_or_default();
+        return Failure::new(Step::Start, format!("{id} could not be started: {why}"));
     }
     let exit = snapshot.and_then(|s| s.last_exit.clone());
     let Some(exit) = exit else {
@@ -179,15 +180,6 @@ fn exited(batch: Option<&Batch>, id: &str) -> Failure {
     Failure::new(Step::Start, reason)
         .status(exit.status)
         .hint(hint)
-}
-
-/// The failure of a process that its engine does not start.
-fn refused(id: &str, why: &str) -> Failure {
-    let failure = Failure::new(Step::Start, format!("{id} could not be started: {why}"));
-    match why.contains("too large") || why.contains("larger than") {
-        true => failure.hint(TOO_LARGE),
-        false => failure,
-    }
 }
 
 /// The failure of a process that ended with 0 before all were ready.
@@ -258,9 +250,6 @@ const NO_SUCH_IMAGE: &str = "No such image";
 
 const NO_IMAGE: &str = "the node could not fetch the image: \"procserver doctor\" says how images get to nodes, and \
                         \"journalctl -u docker\" on the node why that one did not";
-
-const TOO_LARGE: &str = "a swarm keeps the command and all variables of a service in one message, of about 1 MiB: keep \
-                         what is large in a file of the repository or in $STORAGE_DIR instead of `env` or .env";
 
 const SLOW_NODE: &str = "step_timeouts.packages is how long that may take; \"journalctl -u docker\" on the node says what its \
                          engine does: look at its way to the server or the registry, and at its disk";

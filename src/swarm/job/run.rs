@@ -186,7 +186,7 @@ fn is_final(error: &EngineError) -> bool {
         EngineError::Refused(why) => !["leader", "deadline", "nvailable"]
             .iter()
             .any(|passing| why.contains(passing)),
-        EngineError::NotFound(_) => true,
+        EngineError::NotFound(_) | EngineError::TooLarge(_) => true,
         _ => false,
     }
 }
@@ -259,5 +259,19 @@ impl Driven<'_> {
             is_there: service.is_some(),
             tasks,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_never_be_made_is_not_asked_for_again() {
+        assert!(is_final(&EngineError::TooLarge(1 << 20)));
+        assert!(is_final(&EngineError::Refused("invalid mount".to_owned())));
+        let passing = "rpc error: code = Unavailable desc = the swarm does not have a leader";
+        assert!(!is_final(&EngineError::Refused(passing.to_owned())));
+        assert!(!is_final(&EngineError::Late("/s".to_owned(), 10)));
     }
 }
