@@ -1,5 +1,7 @@
 //! [`Snapshot`]: one process as the App and the API see it.
 
+use std::time::Instant;
+
 use super::health::Trouble;
 use super::phase::Phase;
 use crate::exit_status::ExitRecord;
@@ -43,6 +45,8 @@ pub struct Snapshot {
     pub is_refused: bool,
     /// The machine that it is to run on fetches its image: its time to get ready has not begun.
     pub is_fetching: bool,
+    /// Since when it was seen to run on another machine, by this one's clock.
+    pub seen_since: Option<Instant>,
     /// Why it should get no request although it is ready.
     pub trouble: Option<Trouble>,
     /// The proxy rings it when it cannot connect.
@@ -69,6 +73,7 @@ impl Snapshot {
             has_no_port: false,
             is_refused: false,
             is_fetching: false,
+            seen_since: None,
             trouble: None,
             alarm: Alarm::default(),
             warning: None,

@@ -315,6 +315,7 @@ impl Process {
             has_no_port: self.has_no_port,
             is_refused: false,
             is_fetching: false,
+            seen_since: None,
             trouble: self.watch.trouble(),
             alarm: self.watch.alarm(),
             warning: self

@@ -393,6 +393,7 @@ impl Service {
             has_no_port: false,
             is_refused: self.life.is_refused(),
             is_fetching: task.is_some_and(|task| task.is_fetching),
+            seen_since: member.running_since,
             trouble: watch.and_then(Watch::trouble),
             alarm: watch.map(Watch::alarm).unwrap_or_default(),
             warning: member.warning.clone().or(trouble).or_else(unready),

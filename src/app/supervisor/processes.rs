@@ -24,14 +24,14 @@ struct Boot {
 }
 
 /// How much of its time to get ready a process on another machine still has, whose image had to be fetched first (pure).
-fn time_left(process: &Snapshot, limit: Duration, now: jiff::Timestamp) -> Option<Duration> {
-    let is_late = process.place.is_some() && process.phase == Phase::Starting;
-    if is_late && process.is_fetching {
+fn time_left(process: &Snapshot, limit: Duration, now: Instant) -> Option<Duration> {
+    if process.phase != Phase::Starting {
+        return None;
+    }
+    if process.is_fetching {
         return Some(limit);
     }
-    let began = process.started_at.filter(|_| is_late)?;
-    // Clocks differ.
-    let took = Duration::try_from(now.duration_since(began)).unwrap_or_default();
+    let took = now.saturating_duration_since(process.seen_since?);
     limit.checked_sub(took).filter(|left| !left.is_zero())
 }
 
@@ -61,9 +61,9 @@ impl App {
         ctx.run_later(after, move |app, ctx| {
             let batch = app.batches.get(boot.batch);
             let members = || batch.into_iter().flat_map(Batch::members);
-            let now = jiff::Timestamp::now();
+            let now = Instant::now();
             let left = members().filter_map(|(_, s)| time_left(s?, boot.limit, now));
-            let left = left.max().filter(|_| Instant::now() < boot.last);
+            let left = left.max().filter(|_| now < boot.last);
             // When the server starts, some still wait for a start permit: their time has not begun.
             let waits = members().any(|(_, snapshot)| snapshot.is_none());
             if waits && app.batches.at_boot == Some(boot.batch) {
@@ -186,26 +186,20 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::snapshot::Place;
 
     #[test]
     fn the_time_of_a_process_begins_when_its_machine_has_the_image() {
         let limit = Duration::from_secs(60);
-        let now = jiff::Timestamp::UNIX_EPOCH + Duration::from_secs(1000);
-        let local = Snapshot::new("web.1".to_owned(), Phase::Starting);
-        let waits = Snapshot {
-            place: Some(Place {
-                node: None,
-                task: "t".to_owned(),
-            }),
-            ..local.clone()
-        };
+        let began = Instant::now();
+        let now = began + Duration::from_secs(1000);
+        // As all of this machine.
+        let waits = Snapshot::new("web.1".to_owned(), Phase::Starting);
         let fetches = Snapshot {
             is_fetching: true,
             ..waits.clone()
         };
         let runs = |seconds| Snapshot {
-            started_at: Some(now - Duration::from_secs(seconds)),
+            seen_since: Some(now - Duration::from_secs(seconds)),
             ..waits.clone()
         };
         assert_eq!(time_left(&fetches, limit, now), Some(limit));
@@ -213,10 +207,10 @@ mod tests {
         let left = time_left(&runs(20), limit, now);
         assert_eq!(left, Some(Duration::from_secs(40)));
         assert_eq!(time_left(&runs(60), limit, now), None);
-        let here = Snapshot {
-            place: None,
+        let ready = Snapshot {
+            phase: Phase::Ready,
             ..runs(20)
         };
-        assert_eq!(time_left(&here, limit, now), None);
+        assert_eq!(time_left(&ready, limit, now), None);
     }
 }

@@ -23,7 +23,7 @@ pub(in crate::swarm) struct Member {
     /// What runs it, or is to.
     pub(in crate::swarm) task: Option<SeenTask>,
     /// Since when its task was seen to run.
-    running_since: Option<Instant>,
+    pub(in crate::swarm) running_since: Option<Instant>,
     is_ready: bool,
     pub(in crate::swarm) restarts: u32,
     pub(in crate::swarm) last_exit: Option<ExitRecord>,
