@@ -429,6 +429,7 @@ impl Life {
             return;
         };
         member.ending();
+        self.ends.announce(task);
         out.extend([
             Command::Uncheck(number),
             Command::Report {
@@ -450,6 +451,8 @@ impl Life {
     }
 
     fn checked(&mut self, task: &str, is_ready: bool, out: &mut Vec<Command>) {
+        // Another may answer in its place.
+        let is_ready = is_ready && !self.ends.is_ending(task);
         let Some((number, member)) = self.of_task(task) else {
             return;
         };

@@ -23,6 +23,8 @@ pub(super) struct Ends {
     out_of_memory: BTreeSet<String>,
     /// Those that the swarm itself ends.
     dismissed: BTreeSet<String>,
+    /// Those that have told that they end.
+    ending: BTreeSet<String>,
 }
 
 impl Ends {
@@ -39,6 +41,7 @@ impl Ends {
         let is_there = |id: &String| tasks.iter().any(|task| task.id == *id);
         self.heard.retain(is_there);
         self.out_of_memory.retain(is_there);
+        self.ending.retain(is_there);
         let dismissed = tasks.iter().filter(|task| task.is_dismissed);
         self.dismissed = dismissed.map(|task| task.id.clone()).collect();
     }
@@ -46,6 +49,16 @@ impl Ends {
     /// Whether the swarm itself ends a task, to run it elsewhere or anew: it has not crashed.
     pub(super) fn is_dismissed(&self, task: &str) -> bool {
         self.dismissed.contains(task)
+    }
+
+    /// A task has told that it ends.
+    pub(super) fn announce(&mut self, task: &str) {
+        self.ending.insert(task.to_owned());
+    }
+
+    /// Whether a task has told that it ends, whatever the swarm says of it.
+    pub(super) fn is_ending(&self, task: &str) -> bool {
+        self.ending.contains(task)
     }
 
     /// A task has said how it ends, or all that it printed is read.

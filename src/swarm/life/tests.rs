@@ -1,3 +1,8 @@
+mod calls;
+mod ends;
+
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::member::ALIVE;
@@ -40,15 +45,6 @@ fn seen(replicas: u64, tasks: &[SeenTask]) -> Event {
         }),
         tasks: tasks.to_vec(),
     })
-}
-
-/// As [`seen`], with other tasks than this server has told.
-fn changed_by_others(replicas: u64) -> Event {
-    let Event::Seen(mut found) = seen(replicas, &[]) else {
-        unreachable!()
-    };
-    found.service.as_mut().expect("there is one").template = Some([1; 32]);
-    Event::Seen(found)
 }
 
 /// A life with the time that it is told.
@@ -131,72 +127,6 @@ fn a_process_without_requests_is_ready_once_it_has_lived() {
 }
 
 #[test]
-fn an_end_is_told_once_with_its_code_however_quickly_another_task_follows() {
-    let ended = TaskState::Ended(ExitStatus::Code(3));
-    let mut tale = Tale::routed(1);
-    tale.tell(seen(1, &[task("a", 1, TaskState::Running)]));
-    let told = tale.tell(seen(1, &[task("a", 1, ended)]));
-    assert_eq!(ends(&told), [(1, ExitStatus::Code(3))]);
-    assert_eq!(tale.phases(), [Phase::Backoff]);
-    let both = [task("a", 1, ended), later("b", 1, TaskState::Waiting)];
-    assert_eq!(ends(&tale.tell(seen(1, &both))), []);
-
-    let mut tale = Tale::routed(1);
-    tale.tell(seen(1, &[task("a", 1, TaskState::Running)]));
-    let told = tale.tell(seen(1, &both));
-    assert_eq!(ends(&told), [(1, ExitStatus::Code(3))]);
-    assert_eq!(tale.life.member(1).unwrap().restarts, 1);
-}
-
-#[test]
-fn a_task_on_a_machine_that_is_gone_ends_when_another_takes_its_place() {
-    let mut tale = Tale::routed(1);
-    tale.tell(seen(1, &[task("a", 1, TaskState::Running)]));
-    let lost = SeenTask {
-        is_wanted: false,
-        is_out_of_reach: true,
-        ..task("a", 1, TaskState::Running)
-    };
-    let told = tale.tell(seen(1, &[lost, later("b", 1, TaskState::Running)]));
-    assert_eq!(ends(&told), [(1, ExitStatus::Unknown)]);
-    let member = tale.life.member(1).unwrap();
-    let reason = member.last_exit.as_ref().unwrap().reason.as_ref().unwrap();
-    assert!(reason.contains("node1"), "{reason}");
-}
-
-/// Whether web.1 keeps crashing, after seven tasks of it that end one after the other as `end` says.
-fn crashes_by(end: impl Fn(SeenTask) -> SeenTask) -> bool {
-    let mut tale = Tale::routed(1);
-    tale.tell(seen(1, &[task("t0", 1, TaskState::Running)]));
-    for n in 1..=7 {
-        let old = end(task(&format!("t{}", n - 1), 1, TaskState::Running));
-        let next = later(&format!("t{n}"), 1, TaskState::Running);
-        let told = tale.tell(seen(1, &[old, next]));
-        assert_eq!(ends(&told).len(), 1, "each end is told");
-    }
-    tale.life.member(1).unwrap().is_crashlooping()
-}
-
-#[test]
-fn what_the_swarm_moves_does_not_crash() {
-    let failed = |code| TaskState::Ended(ExitStatus::Code(code));
-    assert!(crashes_by(|old| SeenTask {
-        is_wanted: false,
-        state: failed(1),
-        ..old
-    }));
-    // It ends still, or has.
-    for state in [TaskState::Running, failed(143)] {
-        assert!(!crashes_by(|old| SeenTask {
-            is_wanted: false,
-            is_dismissed: true,
-            state,
-            ..old
-        }));
-    }
-}
-
-#[test]
 fn a_running_task_keeps_an_address_that_the_swarm_has_lost() {
     let Event::Seen(before) = seen(1, &[task("a", 1, TaskState::Running)]) else {
         unreachable!();
@@ -262,63 +192,6 @@ fn one_that_is_not_started_again_has_finished() {
         &[task("a", 1, TaskState::Ended(ExitStatus::Code(0)))],
     ));
     assert_eq!(tale.phases(), [Phase::Finished]);
-}
-
-#[test]
-fn what_somebody_else_has_changed_is_put_right() {
-    let mut tale = Tale::routed(2);
-    let both = [
-        task("a", 1, TaskState::Running),
-        task("b", 2, TaskState::Running),
-    ];
-    tale.tell(seen(2, &both));
-    let scale = Command::Scale {
-        id: "s".to_owned(),
-        version: 1,
-        replicas: 2,
-    };
-    assert!(tale.tell(seen(5, &both)).contains(&scale));
-    tale.tell(Event::Changed);
-    assert_eq!(
-        tale.tell(Event::Seen(Seen::default()))[0],
-        Command::Create(2)
-    );
-}
-
-#[test]
-fn after_a_call_that_failed_comes_another_one_later() {
-    let mut tale = Tale::routed(1);
-    tale.tell(Event::Seen(Seen::default()));
-    let told = tale.tell(Event::Failed("no manager".to_owned()));
-    assert!(told.contains(&Command::ArmRetry), "{told:?}");
-    assert_eq!(tale.life.trouble(), Some("no manager"));
-    assert_eq!(tale.tell(Event::Seen(Seen::default())), []);
-    assert_eq!(tale.tell(Event::Due), [Command::Look]);
-    let told = tale.tell(Event::Seen(Seen::default()));
-    assert!(told.contains(&Command::Create(1)), "{told:?}");
-    tale.tell(Event::Changed);
-    assert_eq!(tale.life.trouble(), None);
-}
-
-#[test]
-fn what_the_engine_refuses_for_good_is_told_as_such_until_a_call_is_carried_out() {
-    let mut tale = Tale::routed(1);
-    tale.tell(Event::Seen(Seen::default()));
-    tale.tell(Event::Failed("no leader".to_owned()));
-    assert!(!tale.life.is_refused());
-    tale.tell(Event::Due);
-    tale.tell(Event::Seen(Seen::default()));
-    let told = tale.tell(Event::Refused("too large".to_owned()));
-    let report = Command::Report {
-        number: 1,
-        exited: None,
-    };
-    assert!(told.contains(&report), "{told:?}");
-    assert!(tale.life.is_refused());
-    tale.tell(Event::Due);
-    tale.tell(Event::Seen(Seen::default()));
-    tale.tell(Event::Changed);
-    assert!(!tale.life.is_refused());
 }
 
 #[test]
@@ -430,6 +303,7 @@ fn events() -> impl Strategy<Value = Event> {
         6 => listing,
         3 => Just(Event::Changed),
         1 => Just(Event::Failed("x".to_owned())),
+        1 => Just(Event::Refused("z".to_owned())),
         1 => Just(Event::Unseen("y".to_owned())),
         1 => Just(Event::Due),
         1 => (1u64..4).prop_map(Event::Want),
@@ -437,7 +311,22 @@ fn events() -> impl Strategy<Value = Event> {
             task: format!("t{id}"),
             is_ready,
         }),
+        1 => (0u8..6).prop_map(|id| Event::Ending(format!("t{id}"))),
+        1 => (0u8..6, any::<bool>()).prop_map(|(id, is_out_of_memory)| Event::Heard {
+            task: format!("t{id}"),
+            is_out_of_memory,
+        }),
     ]
+}
+
+fn runs(tale: &Tale, task: &str) -> bool {
+    let mut members = tale.life.members();
+    members.any(|(_, member)| {
+        member
+            .task
+            .as_ref()
+            .is_some_and(|t| t.id == task && t.runs())
+    })
 }
 
 fn is_call(command: &Command) -> bool {
@@ -448,16 +337,21 @@ fn is_call(command: &Command) -> bool {
 }
 
 proptest! {
-    /// Whatever the swarm says: there is one call at a time, only what runs is ready, and a stop comes to its end.
+    /// Whatever the swarm says: there is one call at a time, only what runs is ready and has not told that it ends, and a
+    /// stop comes to its end.
     #[test]
     fn it_is_never_confused(events in proptest::collection::vec(events(), 0..40)) {
         let mut tale = Tale::routed(2);
         let mut is_calling = false;
+        let mut ending = BTreeSet::new();
         for event in events {
             // Answers come to calls only, and a retry after a failure.
             match &event {
-                Event::Changed | Event::Failed(_) if !is_calling => continue,
-                Event::Changed | Event::Failed(_) => is_calling = false,
+                Event::Changed | Event::Failed(_) | Event::Refused(_) if !is_calling => continue,
+                Event::Changed | Event::Failed(_) | Event::Refused(_) => is_calling = false,
+                // Of one that nobody knows yet nothing is read.
+                Event::Ending(task) if runs(&tale, task) => drop(ending.insert(task.clone())),
+                Event::Ending(_) => continue,
                 _ => {}
             }
             let commands = tale.tell(event);
@@ -465,8 +359,14 @@ proptest! {
             prop_assert!(calls <= 1 && !(is_calling && calls > 0), "{commands:?}");
             is_calling |= calls > 0;
             for (_, member) in tale.life.members() {
-                let runs = member.task.as_ref().is_some_and(SeenTask::runs);
-                prop_assert!(member.phase != Phase::Ready || runs);
+                let task = member.task.as_ref().filter(|task| task.runs());
+                prop_assert!(member.phase != Phase::Ready || task.is_some());
+                // One that was forgotten is another of that name.
+                let listed = tale.life.last_seen().tasks.iter();
+                let listed: BTreeSet<_> = listed.map(|task| task.id.clone()).collect();
+                ending.retain(|task| listed.contains(task));
+                let is_ending = task.is_some_and(|task| ending.contains(&task.id));
+                prop_assert!(member.phase != Phase::Ready || !is_ending);
             }
             tale.now += Duration::from_millis(300);
         }
@@ -477,144 +377,6 @@ proptest! {
         prop_assert!(tale.phases().iter().all(|phase| *phase == Phase::Stopped));
         prop_assert_eq!(tale.tell(seen(2, &[])), []);
     }
-}
-
-#[test]
-fn what_others_have_changed_gets_its_specification_again() {
-    let mut tale = Tale::routed(1);
-    tale.tell(seen(1, &[]));
-    let restore = Command::Restore {
-        id: "s".to_owned(),
-        version: 1,
-        replicas: 1,
-    };
-    assert!(tale.tell(changed_by_others(1)).contains(&restore));
-    assert_eq!(tale.tell(changed_by_others(1)), []);
-    assert_eq!(tale.tell(Event::Changed), [Command::Look]);
-    // An engine may write it in another way than it was first.
-    assert!(!tale.tell(changed_by_others(1)).contains(&restore));
-    assert!(!tale.tell(changed_by_others(1)).contains(&restore));
-}
-
-#[test]
-fn what_others_change_right_behind_a_call_is_not_taken_for_ours() {
-    let mut tale = Tale::routed(1);
-    tale.tell(seen(1, &[]));
-    let scale = Command::Scale {
-        id: "s".to_owned(),
-        version: 1,
-        replicas: 1,
-    };
-    assert!(tale.tell(seen(3, &[])).contains(&scale));
-    tale.tell(Event::Changed);
-    let is_restore = |command: &Command| matches!(command, Command::Restore { .. });
-    assert!(tale.tell(changed_by_others(1)).iter().any(is_restore));
-    tale.tell(Event::Failed("others change it".to_owned()));
-    tale.tell(Event::Due);
-    assert!(tale.tell(changed_by_others(1)).iter().any(is_restore));
-    tale.tell(Event::Changed);
-    // As it was; and the same change once more is one that others make.
-    assert!(!tale.tell(seen(1, &[])).iter().any(is_restore));
-    assert!(tale.tell(changed_by_others(1)).iter().any(is_restore));
-}
-
-#[test]
-fn nobody_gets_requests_in_the_place_of_a_process_that_ends() {
-    let mut tale = Tale::routed(1);
-    let running = task("a", 1, TaskState::Running);
-    tale.tell(seen(1, std::slice::from_ref(&running)));
-    tale.tell(Event::Checked {
-        task: "a".to_owned(),
-        is_ready: true,
-    });
-    assert_eq!(tale.phases(), [Phase::Ready]);
-    let told = tale.tell(Event::Ending("a".to_owned()));
-    assert!(told.contains(&Command::Uncheck(1)) && told.contains(&Command::Look));
-    // The swarm has not heard of it yet.
-    let told = tale.tell(seen(1, &[running]));
-    assert!(!told.iter().any(|c| matches!(c, Command::Check { .. })));
-    assert_eq!(tale.phases(), [Phase::Starting]);
-    let killed = TaskState::Ended(ExitStatus::Signal(9));
-    let told = tale.tell(seen(1, &[task("a", 1, killed)]));
-    assert_eq!(ends(&told), [(1, ExitStatus::Signal(9))]);
-}
-
-#[test]
-fn what_may_still_be_made_after_the_end_is_removed() {
-    let mut tale = Tale::routed(1);
-    tale.tell(Event::Seen(Seen::default()));
-    tale.tell(Event::Failed("late".to_owned()));
-    tale.tell(Event::Stop);
-    tale.tell(Event::Due);
-    let last = tale.tell(Event::Seen(Seen::default()));
-    assert!(
-        last.ends_with(&[Command::RemoveLate, Command::Finish]),
-        "{last:?}"
-    );
-
-    let mut tale = Tale::routed(1);
-    tale.tell(Event::Seen(Seen::default()));
-    tale.tell(Event::Failed("late".to_owned()));
-    tale.tell(Event::Due);
-    tale.tell(seen(1, &[]));
-    tale.tell(Event::Stop);
-    tale.tell(seen(1, &[]));
-    tale.tell(Event::Changed);
-    let last = tale.tell(Event::Seen(Seen::default()));
-    assert!(!last.contains(&Command::RemoveLate), "{last:?}");
-}
-
-#[test]
-fn why_a_call_failed_is_told_until_none_is_needed() {
-    let mut tale = Tale::routed(1);
-    let told = |tale: &Tale| tale.life.trouble().map(str::to_owned);
-    tale.tell(Event::Seen(Seen::default()));
-    tale.tell(Event::Failed("no".to_owned()));
-    tale.tell(Event::Due);
-    tale.tell(Event::Seen(Seen::default()));
-    assert_eq!(told(&tale).as_deref(), Some("no"));
-    tale.tell(Event::Failed("no".to_owned()));
-    tale.tell(Event::Due);
-    tale.tell(seen(1, &[]));
-    assert_eq!(told(&tale), None);
-    tale.tell(Event::Unseen("gone".to_owned()));
-    assert_eq!(told(&tale).as_deref(), Some("gone"));
-    tale.tell(seen(1, &[]));
-    assert_eq!(told(&tale), None);
-}
-
-#[test]
-fn an_end_by_the_kernel_is_told_with_what_the_task_has_said_last() {
-    let mut tale = Tale::routed(1);
-    tale.life = Life::new(Restart::Permanent, true, true, 1);
-    tale.tell(seen(1, &[task("a", 1, TaskState::Running)]));
-    let killed = TaskState::Ended(ExitStatus::Signal(9));
-    let next = [task("a", 1, killed), later("b", 1, TaskState::Waiting)];
-    let told = tale.tell(seen(1, &next));
-    assert_eq!(told, [Command::Look]);
-    let told = tale.tell(Event::Heard {
-        task: "a".to_owned(),
-        is_out_of_memory: true,
-    });
-    assert_eq!(ends(&told), [(1, ExitStatus::Signal(9))]);
-    let member = tale.life.member(1).unwrap();
-    assert!(member.last_exit.as_ref().unwrap().oom);
-    assert_eq!(member.restarts, 1);
-}
-
-#[test]
-fn an_end_of_which_nothing_more_is_heard_is_told_too() {
-    let mut tale = Tale::routed(1);
-    tale.life = Life::new(Restart::Permanent, true, true, 1);
-    tale.tell(seen(1, &[task("a", 1, TaskState::Running)]));
-    let killed = TaskState::Ended(ExitStatus::Signal(9));
-    assert_eq!(ends(&tale.tell(seen(1, &[task("a", 1, killed)]))), []);
-    tale.now += super::ends::LAST_WORDS;
-    let told = tale.tell(seen(1, &[task("a", 1, killed)]));
-    assert_eq!(ends(&told), [(1, ExitStatus::Signal(9))]);
-    let last = tale.life.member(1).unwrap().last_exit.clone();
-    assert!(!last.unwrap().oom);
-    assert_eq!(ends(&tale.tell(seen(1, &[task("a", 1, killed)]))), []);
 }
 
 #[test]
