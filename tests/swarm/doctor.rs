@@ -35,7 +35,7 @@ fn the_doctor_names_what_a_swarm_lacks() {
     for line in [
         "ok      swarm engine: version 20.",
         "ok      swarm nodes: 2, all ready",
-        "MISSING images for nodes: only this machine's engine reaches 127.0.0.1:1, and processes may run on 2 nodes",
+        "warning images for nodes: only this machine's engine reaches 127.0.0.1:1, so processes run on this machine alone, of 2 nodes",
         "disk of the engine: ",
         "ok      mmdebstrap: ",
     ] {

@@ -33,16 +33,13 @@ fn settings_of(listen: u16, slice: u16) -> String {
     )
 }
 
-/// Those of a server with the swarm of the engine at `socket`, on whose node all its processes run: that is this machine,
-/// and no other fetches images from 127.0.0.1. They name the port, so it is chosen before the server has it.
-fn settings_with_swarm(socket: &Path, node: &str) -> anyhow::Result<String> {
+/// Those of a server with the swarm of the engine at `socket`. All processes run on this machine's node, since no other
+/// fetches images from 127.0.0.1. They name the port, so it is chosen before the server has it.
+fn settings_with_swarm(socket: &Path) -> anyhow::Result<String> {
     let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let socket = toml::Value::from(socket.to_str().context("the socket's path is not UTF-8")?);
-    let node = toml::Value::from(format!("node.id=={node}"));
     let local = settings_of(free.port(), random_slice());
-    Ok(format!(
-        "{local}[engine.swarm]\nsocket = {socket}\nconstraints = [{node}]\n"
-    ))
+    Ok(format!("{local}[engine.swarm]\nsocket = {socket}\n"))
 }
 
 /// A slice by chance: a port is found free a moment before the app listens on it, and another demo that starts at the same
@@ -63,19 +60,15 @@ pub struct Server {
 
 impl Server {
     /// Starts `binary serve` with all its files in `scratch`. To be put where it will be stopped before anything else is
-    /// awaited. `engine`: its socket and node, where applications may run on a swarm.
+    /// awaited. `engine`: its socket, where applications may run on a swarm.
     ///
     /// # Errors
     /// Those of the file system and of the spawn.
-    pub fn spawn(
-        binary: &str,
-        scratch: &Path,
-        engine: Option<(&Path, &str)>,
-    ) -> anyhow::Result<Self> {
+    pub fn spawn(binary: &str, scratch: &Path, engine: Option<&Path>) -> anyhow::Result<Self> {
         let settings = scratch.join("procserver.toml");
         let text = match engine {
             None => settings_of(0, random_slice()),
-            Some((socket, node)) => settings_with_swarm(socket, node)?,
+            Some(socket) => settings_with_swarm(socket)?,
         };
         fs::write(&settings, text)?;
         let mut command = Command::new(binary);

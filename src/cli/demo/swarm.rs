@@ -131,7 +131,7 @@ pub(super) async fn play(
     let repository = steps
         .take("make a git repository with a Procfile", make)
         .await?;
-    let wanted = Some((engine.socket.as_path(), engine.about.node.as_str()));
+    let wanted = Some(engine.socket.as_path());
     let server = stage
         .server
         .insert(Server::spawn(&binary, scratch, wanted)?);

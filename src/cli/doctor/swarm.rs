@@ -40,7 +40,7 @@ pub fn checks(settings: &Settings) -> Vec<Finding> {
         Ok((about, nodes)) => {
             found.push(engine(about));
             found.extend(of_nodes(about, nodes));
-            found.extend(let_nobody(nodes, &swarm.constraints));
+            found.extend(let_nobody(about, nodes, swarm));
             found.extend(machine::disk("disk of the engine", &about.directory));
             fetching(about, nodes, &swarm.constraints)
         }
@@ -169,13 +169,16 @@ fn of_nodes(about: &About, nodes: &[Node]) -> Vec<Finding> {
     found
 }
 
-/// Constraints that hold on no node: nothing would start.
-fn let_nobody(nodes: &[Node], constraints: &[String]) -> Option<Finding> {
-    let is_any = nodes.is_empty() || nodes.iter().any(|node| fits(node, constraints));
+/// Constraints that hold on no node that gets images: nothing would start.
+fn let_nobody(about: &About, nodes: &[Node], swarm: &SwarmSettings) -> Option<Finding> {
+    let is_alone = swarm.images.is_on_loopback();
+    let gets_images = |node: &&Node| !is_alone || node.id.as_ref() == Some(&about.node);
+    let mut asked = nodes.iter().filter(gets_images).peekable();
+    let is_any = asked.peek().is_none() || asked.any(|node| fits(node, &swarm.constraints));
     (!is_any).then(|| {
         Finding::poor(
             NODES,
-            format!("constraints let none: {}", constraints.join(", ")),
+            format!("constraints let none: {}", swarm.constraints.join(", ")),
             "change constraints in [engine.swarm] (procserver.toml), or give a node what they ask for (docker node update --label-add)",
         )
     })
@@ -200,7 +203,9 @@ fn fetched(swarm: &SwarmSettings) -> Fetched {
     match &swarm.images {
         Origin::Here(None) => None,
         Origin::Registry(registry) => Some(look(registry)),
-        Origin::Here(Some(host)) if is_own(host) => here("http", host).as_ref().map(look),
+        Origin::Here(Some(host)) if swarm.images.is_on_loopback() => {
+            here("http", host).as_ref().map(look)
+        }
         // An engine tries HTTPS first, too.
         Origin::Here(Some(host)) => match here("https", host).as_ref().map(look)? {
             Answered::Not(error) => match here("http", host).as_ref().map(look)? {
@@ -232,14 +237,16 @@ fn fetching(about: &About, nodes: &[Node], constraints: &[String]) -> usize {
     1 + others.filter(|node| fits(node, constraints)).count()
 }
 
-fn is_own(host: &str) -> bool {
-    host.starts_with("127.0.0.1:")
-}
-
 fn images(swarm: &SwarmSettings, nodes: usize, fetched: &Fetched) -> Finding {
     match (&swarm.images, fetched) {
         (Origin::Registry(registry), Some(answered)) => in_registry(registry, answered),
-        (Origin::Here(Some(host)), Some(answered)) => from_here(host, nodes, answered),
+        (Origin::Here(Some(host)), Some(_)) if swarm.images.is_on_loopback() && nodes > 1 => {
+            let found = format!(
+                "only this machine's engine reaches {host}, so processes run on this machine alone, of {nodes} nodes"
+            );
+            Finding::warning(IMAGES, found, NAME)
+        }
+        (Origin::Here(Some(host)), Some(answered)) => from_here(host, answered),
         _ => Finding::poor(
             IMAGES,
             "no node reaches this server, so none gets an image",
@@ -268,14 +275,8 @@ fn in_registry(registry: &Registry, answered: &Answered) -> Finding {
     }
 }
 
-fn from_here(host: &str, nodes: usize, answered: &Answered) -> Finding {
+fn from_here(host: &str, answered: &Answered) -> Finding {
     let why = match answered {
-        _ if is_own(host) && nodes > 1 => {
-            let found = format!(
-                "only this machine's engine reaches {host}, and processes may run on {nodes} nodes"
-            );
-            return Finding::poor(IMAGES, found, NAME);
-        }
         Answered::Status(401 | 200) => {
             return Finding::good(IMAGES, format!("nodes fetch them at {host}"));
         }
@@ -412,10 +413,20 @@ mod tests {
         assert_eq!(count(&[]), 2);
         assert_eq!(count(&["node.hostname==b"]), 2);
         assert_eq!(count(&["node.hostname==nas"]), 1);
-        let told = |constraint: &str| let_nobody(&nodes, &[constraint.to_owned()]);
-        assert!(told("node.hostname==b").is_none() && let_nobody(&nodes, &[]).is_none());
-        let none = told("node.labels.apps==yes").unwrap();
-        assert_eq!(none.level, Level::Missing);
+        let told = |host: &str, constraint: &str| {
+            let swarm = SwarmSettings {
+                constraints: vec![constraint.to_owned()],
+                ..swarm(Origin::Here(Some(host.to_owned())))
+            };
+            let_nobody(&about(Part::Manager), &nodes, &swarm).map(|found| found.level)
+        };
+        assert_eq!(told("nas:443", "node.hostname==b"), None);
+        let none = told("nas:443", "node.labels.apps==yes");
+        assert_eq!(none, Some(Level::Missing));
+        // No image gets there.
+        let none = told("127.0.0.1:80", "node.hostname==b");
+        assert_eq!(none, Some(Level::Missing));
+        assert_eq!(told("127.0.0.1:80", "node.hostname==nas"), None);
     }
 
     #[test]
@@ -426,7 +437,7 @@ mod tests {
         assert_eq!(level(&here(None), 1, None), Level::Missing);
         let own = here(Some("127.0.0.1:80"));
         assert_eq!(level(&own, 1, Some(Answered::Status(401))), Level::Ok);
-        assert_eq!(level(&own, 2, Some(Answered::Status(401))), Level::Missing);
+        assert_eq!(level(&own, 2, Some(Answered::Status(401))), Level::Warning);
         let named = here(Some("ps.example.org:443"));
         assert_eq!(level(&named, 2, Some(Answered::Status(401))), Level::Ok);
         assert_eq!(
