@@ -149,7 +149,6 @@ pub(super) async fn replace(
         let present = own.inspect(app.as_str()).await?.document;
         same_preview(&config.document, &present)?;
         notes.extend(engine_changes::told(&present, &config));
-        notes.extend(engine_changes::told_of_user(&present, &config));
         if caller.is_bound() {
             // What was looked at is what is replaced.
             whole_machine::check(&caller, &own.host_name, &config.document, &present)?;
@@ -230,7 +229,6 @@ async fn apply(
             notes.extend(overlaps(&config, &state, &caller));
         }
         notes.extend(engine_changes::told(&base, &config));
-        notes.extend(engine_changes::told_of_user(&base, &config));
         let patch = Patch {
             turn,
             base,

@@ -7,6 +7,7 @@ use crate::document::engine::EngineKind;
 
 /// What an application leaves behind when its document is `base`, and is to be `config`.
 pub(super) fn told(base: &Value, config: &AppConfig) -> Option<String> {
+    let name = &config.name;
     let was_on_swarm = base["engine"].as_str() == Some("swarm");
     let stays = match (was_on_swarm, config.engine) {
         (false, EngineKind::Swarm) => {
@@ -15,25 +16,16 @@ pub(super) fn told(base: &Value, config: &AppConfig) -> Option<String> {
         (true, EngineKind::Local) => {
             "stays in the volumes of the nodes, and its processes see what this server had before"
         }
+        (true, EngineKind::Swarm) if base["user"].as_str() != config.user.as_deref() => {
+            return Some(format!(
+                "user: on the nodes, what is in $STORAGE_DIR and $HOME of \"{name}\" stays its former user's, and the new one \
+                 cannot read it: \"On a swarm\" in the README says how to give it"
+            ));
+        }
         _ => return None,
     };
     Some(format!(
-        "engine: what is in $STORAGE_DIR and $HOME of \"{}\" {stays}: \"On a swarm\" in the README says how to copy it",
-        config.name
-    ))
-}
-
-/// What an application on a swarm leaves to its former user.
-pub(super) fn told_of_user(base: &Value, config: &AppConfig) -> Option<String> {
-    let was_on_swarm = base["engine"].as_str() == Some("swarm");
-    let is_other = base["user"].as_str() != config.user.as_deref();
-    if !was_on_swarm || config.engine != EngineKind::Swarm || !is_other {
-        return None;
-    }
-    let name = &config.name;
-    Some(format!(
-        "user: on the nodes, what is in $STORAGE_DIR and $HOME of \"{name}\" stays its former user's, and the new one cannot \
-         read it: on each, \"chown -R UID:GID /var/lib/docker/volumes/procserver-*-{name}-*/_data\" mends that"
+        "engine: what is in $STORAGE_DIR and $HOME of \"{name}\" {stays}: \"On a swarm\" in the README says how to copy it"
     ))
 }
 
@@ -80,9 +72,13 @@ mod tests {
                 ..Rules::default()
             };
             let config = AppConfig::from_document(document(engine, after), &rules).unwrap();
-            told_of_user(&document(engine, before), &config)
+            told(&document(engine, before), &config)
         };
-        assert!(of("swarm", "www-data", "daemon").unwrap().contains("chown"));
+        assert!(
+            of("swarm", "www-data", "daemon")
+                .unwrap()
+                .contains("former user's")
+        );
         assert_eq!(of("swarm", "daemon", "daemon"), None);
         assert_eq!(of("local", "www-data", "daemon"), None);
     }
