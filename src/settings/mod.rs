@@ -159,7 +159,7 @@ impl Settings {
         around: &Environment,
     ) -> Result<Self, SettingsError> {
         let private = flags.data_dir.clone();
-        let raw = flags.or(file);
+        let mut raw = flags.or(file);
         let directories = Directories::of(&raw, private, around)?;
         let listen = match &raw.listen {
             Some(listen) => addresses(listen),
@@ -169,20 +169,7 @@ impl Settings {
         if listen.is_empty() {
             return Err(SettingsError::NoListener);
         }
-        let has_api_hosts = raw
-            .api_hosts
-            .as_ref()
-            .is_some_and(|hosts| !hosts.is_empty());
-        if raw.api.is_some_and(|api| api.0 == ApiPlace::ApiHosts) && !has_api_hosts {
-            return Err(SettingsError::NoApiHost);
-        }
-        let trusts = raw
-            .trusted_proxies
-            .as_ref()
-            .is_some_and(|networks| !networks.is_empty());
-        if raw.proxy_protocol == Some(true) && !trusts {
-            return Err(SettingsError::NoTrustedProxy);
-        }
+        refuse_half(&raw)?;
         let tls = tls::resolve(&raw)?;
         let tls_listen = tls::listen(&raw, &tls, around.root)?;
         let metrics_listen = addresses(raw.metrics_listen.as_deref().unwrap_or_default());
@@ -194,7 +181,6 @@ impl Settings {
         let drains = receivers::drains(&raw)?;
         let smtp = smtp::resolve(&raw.smtp)?;
         let notify = receivers::notify(&raw, smtp.is_some())?;
-        let mut front = front(&raw, around, &directories.data);
         let mut reach = reach(&raw);
         let reached = Reached {
             api_hosts: &reach.api_hosts,
@@ -202,9 +188,10 @@ impl Settings {
             listen: &listen,
         };
         let is_reached = reach.api != ApiPlace::Socket;
-        let swarm = swarm::resolve(raw.engine.swarm, is_reached.then_some(reached))?;
+        let of_swarm = std::mem::take(&mut raw.engine.swarm);
+        let swarm = swarm::resolve(of_swarm, is_reached.then_some(reached))?;
         reach.images_host = swarm.as_ref().and_then(|swarm| swarm.images.own_host());
-        front.reach = Arc::new(reach);
+        let front = front(&raw, around, &directories.data, reach);
         Ok(Self {
             file: None,
             swarm,
@@ -324,11 +311,11 @@ fn reach(raw: &RawSettings) -> Reach {
     }
 }
 
-fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings {
+fn front(raw: &RawSettings, around: &Environment, data: &Path, reach: Reach) -> FrontSettings {
     let head = raw.limits.head.map_or(64 << 10, |size| size.0);
     FrontSettings {
         workers: raw.workers.map_or(around.cores, |count| count.0),
-        reach: Arc::default(),
+        reach: Arc::new(reach),
         trusted_proxies: raw
             .trusted_proxies
             .iter()
@@ -359,6 +346,25 @@ fn front(raw: &RawSettings, around: &Environment, data: &Path) -> FrontSettings 
                 .map_or(10_000, |count| count.0),
         },
     }
+}
+
+/// Refuses settings that need another one, which is not there.
+fn refuse_half(raw: &RawSettings) -> Result<(), SettingsError> {
+    let has_api_hosts = raw
+        .api_hosts
+        .as_ref()
+        .is_some_and(|hosts| !hosts.is_empty());
+    if raw.api.is_some_and(|api| api.0 == ApiPlace::ApiHosts) && !has_api_hosts {
+        return Err(SettingsError::NoApiHost);
+    }
+    let trusts = raw
+        .trusted_proxies
+        .as_ref()
+        .is_some_and(|networks| !networks.is_empty());
+    if raw.proxy_protocol == Some(true) && !trusts {
+        return Err(SettingsError::NoTrustedProxy);
+    }
+    Ok(())
 }
 
 /// Refuses an address that stands in two lists. Port 0 is another one each time.

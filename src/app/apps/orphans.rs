@@ -10,8 +10,10 @@ use serde::Serialize;
 use super::removals::end_processes;
 use super::{Apps, AppsError};
 use crate::app::config_dir;
+use crate::app::context::AppContext;
 use crate::app::engine::elsewhere;
 use crate::app::removal::finish_removal;
+use crate::app_dirs::AppDirs;
 use crate::document::name::AppName;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -72,34 +74,35 @@ impl Handler<RemoveOrphan> for Apps {
         }
         // So that nobody adds an app of that name meanwhile.
         self.finishing.insert(name.clone());
-        let (dirs, directory) = (self.dirs(&name), self.context.settings.config_dir.clone());
-        let (gone, context) = (name.clone(), self.context.clone());
-        let removed = async move {
-            let (root, name, configs) = (dirs.root().to_owned(), gone.clone(), directory.clone());
-            let look = move || (root.is_dir(), config_dir::has_file(&configs, &name));
-            let found = actix_rt::task::spawn_blocking(look).await;
-            let (is_there, has_file) = found.unwrap_or_default();
-            if has_file {
-                let path = config_dir::path(&directory, &gone);
-                return Err(AppsError::HasDocument(gone, path.display().to_string()));
-            }
-            if !is_there {
-                return Err(AppsError::NoSuchOrphan(gone));
-            }
-            let not_removed = |error: io::Error| AppsError::NotRemoved(error.to_string());
-            end_processes(&dirs).await;
-            let ended = elsewhere::try_end(&gone, &context).await;
-            ended.map_err(|error| not_removed(io::Error::other(error)))?;
-            elsewhere::remove_volumes(gone.clone(), context).await;
-            let remove = move || finish_removal(&directory, &gone, &dirs, false);
-            let removed = actix_rt::task::spawn_blocking(remove).await;
-            let removed = removed.unwrap_or_else(|e| Err(io::Error::other(e)));
-            removed.map_err(not_removed)
-        };
+        let removed = remove(name.clone(), self.dirs(&name), self.context.clone());
         Box::pin(removed.into_actor(self).map(move |removed, apps, ctx| {
             apps.finishing.remove(&name);
             ctx.notify(super::Rescan);
             removed
         }))
     }
+}
+
+/// Ends what runs of an orphan, and removes its files, here and on other machines.
+async fn remove(name: AppName, dirs: AppDirs, context: AppContext) -> Result<(), AppsError> {
+    let directory = context.settings.config_dir.clone();
+    let (root, of, configs) = (dirs.root().to_owned(), name.clone(), directory.clone());
+    let look = move || (root.is_dir(), config_dir::has_file(&configs, &of));
+    let found = actix_rt::task::spawn_blocking(look).await;
+    let (is_there, has_file) = found.unwrap_or_default();
+    if has_file {
+        let path = config_dir::path(&directory, &name);
+        return Err(AppsError::HasDocument(name, path.display().to_string()));
+    }
+    if !is_there {
+        return Err(AppsError::NoSuchOrphan(name));
+    }
+    end_processes(&dirs).await;
+    let ended = elsewhere::try_end(&name, &context).await;
+    ended.map_err(|error| AppsError::NotRemoved(error.to_string()))?;
+    elsewhere::remove_volumes(name.clone(), context).await;
+    let remove = move || finish_removal(&directory, &name, &dirs, false);
+    let removed = actix_rt::task::spawn_blocking(remove).await;
+    let removed = removed.unwrap_or_else(|e| Err(io::Error::other(e)));
+    removed.map_err(|error| AppsError::NotRemoved(error.to_string()))
 }

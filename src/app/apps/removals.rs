@@ -140,11 +140,11 @@ impl Apps {
         }));
     }
 
-    /// Ends the processes of an app that has no document; its files stay.
+    /// Ends the processes of an app that has no document, or none that is taken; its files stay.
     pub(super) fn end_stray(&mut self, name: &AppName, ctx: &mut Context<Self>) {
         let dirs = self.dirs(name);
         log::warn!(
-            "{name} has no document any more: it is stopped, {} is kept until \"procserver orphans rm {name}\"",
+            "{name} has no document any more, or none that is taken: it is stopped, {} is kept",
             dirs.root().display()
         );
         let ended = async move { end_processes(&dirs).await };

@@ -76,13 +76,6 @@ pub async fn elsewhere(app: String, is_there: bool, context: &AppContext) -> Els
                     actix_rt::spawn(async move { swarm.remove_late(&note.name).await });
                 }
             }
-            for record in known {
-                // A server before has not lived to forget it.
-                if services.iter().all(|service| service.name != record.name) {
-                    let records = swarm.known.clone();
-                    actix_rt::task::spawn_blocking(move || records.forget(&record.name));
-                }
-            }
             let units = services.into_iter();
             let units = units.map(|s| outlived(s.batch, s.release, s.process_type, s.name));
             found.units.extend(units);

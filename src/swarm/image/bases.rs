@@ -144,23 +144,20 @@ impl Bases {
             let what = "cannot look for the root file system";
             limits.blocking(log.step(), what, look).await
         };
-        let is_fresh = |base: &Option<Base>| {
-            let now = Timestamp::now();
-            base.as_ref().is_some_and(|base| base.is_fresh(now))
+        let fresh = async |known: Option<&Base>| {
+            let fresh = known.filter(|base| base.is_fresh(Timestamp::now()))?;
+            log.line(format!("root file system of {}", fresh.made))
+                .await;
+            Some(fresh.clone())
         };
-        let mut known = look().await?;
-        let mut _turn = None;
-        if !is_fresh(&known) {
-            _turn = Some(self.wait(log, limits).await?);
-            // Another may have made it meanwhile.
-            known = look().await?;
+        if let Some(base) = fresh(look().await?.as_ref()).await {
+            return Ok(base);
         }
-        if let Some(base) = known
-            .as_ref()
-            .filter(|base| base.is_fresh(Timestamp::now()))
-        {
-            log.line(format!("root file system of {}", base.made)).await;
-            return Ok(base.clone());
+        let _turn = self.wait(log, limits).await?;
+        // Another may have made it meanwhile.
+        let known = look().await?;
+        if let Some(base) = fresh(known.as_ref()).await {
+            return Ok(base);
         }
         log.line(told).await;
         let made = async {
