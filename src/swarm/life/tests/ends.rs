@@ -83,6 +83,11 @@ fn nobody_gets_requests_in_the_place_of_a_process_that_ends() {
     // The swarm has not heard of it yet.
     let told = tale.tell(seen(1, &[running]));
     assert!(!told.iter().any(|c| matches!(c, Command::Check { .. })));
+    // Nor does it count who answers there.
+    tale.tell(Event::Checked {
+        task: "a".to_owned(),
+        is_ready: true,
+    });
     assert_eq!(tale.phases(), [Phase::Starting]);
     let killed = TaskState::Ended(ExitStatus::Signal(9));
     let told = tale.tell(seen(1, &[task("a", 1, killed)]));
